@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the airflow-provider-deepchecks authors
+"""The README's first DAG does what it says, on real Airflow and from a real PostgreSQL."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+
+from tests.runs import DAY, run_dag
+
+if TYPE_CHECKING:
+    import pytest
+
+    from airflow_provider_deepchecks.local_server.server import LocalServer
+    from tests.services import Service
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+FIRST_DAG, FIRST_TEST = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def fill_warehouse(service: Service, days: list[datetime]) -> None:
+    """A hundred predictions on each day."""
+    with psycopg2.connect(
+        host=service.host,
+        port=service.port,
+        user=service.user,
+        password=service.password,
+        dbname=service.database,
+    ) as connection:
+        cursor = connection.cursor()
+        cursor.execute("DROP TABLE IF EXISTS predictions")
+        cursor.execute(
+            "CREATE TABLE predictions (customer_id text, predicted_at timestamptz, churn text, age int)"
+        )
+        cursor.executemany(
+            "INSERT INTO predictions VALUES (%s, %s, %s, %s)",
+            [
+                (f"{day:%d}-{number}", day + timedelta(minutes=14 * number), "yes", number)
+                for day in days
+                for number in range(100)
+            ],
+        )
+    connection.close()
+
+
+def test_first_dag(
+    deepchecks_server: LocalServer,
+    airflow_db: object,
+    postgres_server: Service,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", f"postgresql://{postgres_server.login}")
+    fill_warehouse(postgres_server, [DAY - timedelta(days=1), DAY])
+    made: dict[str, Any] = {}
+    exec(FIRST_DAG, made)
+    # The README's own test makes the model, and its comment stands for this.
+    ran: dict[str, Any] = {}
+    test = FIRST_TEST.replace("...  # run the DAG", "ran.update(run=run())")
+    assert test != FIRST_TEST
+    exec(test, scope := {"ran": ran, "run": lambda: run_dag(made["upload"].dag)})
+    scope["test_my_dag"](deepchecks_server)
+    assert ran["run"].state == "success"
+    receipt = ran["run"].results["all_rows_are_in"]
+    assert (receipt["read"], receipt["stored"], receipt["waiting"]) == (100, 100, 0)
+    assert datetime.fromisoformat(receipt["window_start"]).astimezone(UTC) == DAY - timedelta(days=1)
