@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the airflow-provider-deepchecks authors
+"""The stand-in as a program: its command line, and its state over a kill."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from airflow_provider_deepchecks.local_server import Options, ServerProcess
+from airflow_provider_deepchecks.local_server.__main__ import parser
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MODULE = "airflow_provider_deepchecks.local_server"
+TIME = "2026-01-01T00:00:00+00:00"
+
+
+def rows(count: int, prefix: str = "s") -> list[dict[str, object]]:
+    return [
+        {"_dc_sample_id": f"{prefix}{number}", "_dc_time": TIME, "_dc_prediction": 1.5, "x": 0.5}
+        for number in range(count)
+    ]
+
+
+def count(server: ServerProcess, version_id: int) -> int:
+    return int(server.call("GET", f"/model-versions/{version_id}/count-samples")["monitor_count"])
+
+
+def test_state_survives_a_kill(tmp_path: Path) -> None:
+    server = ServerProcess(Options(one_model=False, database=str(tmp_path / "state.db")))
+    with server:
+        version = server.create_model("delays", "regression", features={"x": "numeric"})
+        server.call("POST", f"/model-versions/{version.id}/data", rows(100))
+        server.kill()
+        server.start()
+        assert count(server, version.id) == 100
+        server.call("POST", f"/model-versions/{version.id}/data", rows(10))
+        assert len(server.call("GET", f"/connected-models/{version.model_id}/ingestion-errors")) == 10
+        assert server.create_model("other", "regression", features={}).id > version.id
+
+
+def test_queue_survives_a_kill(tmp_path: Path) -> None:
+    options = Options(
+        one_model=False, database=str(tmp_path / "state.db"), consumer=True, consumer_delay=30.0
+    )
+    server = ServerProcess(options)
+    with server:
+        version = server.create_model("delays", "regression", features={"x": "numeric"})
+        server.call("POST", f"/model-versions/{version.id}/data", rows(700))
+        server.kill()
+    server.options = Options(one_model=False, database=options.database, consumer=True, consumer_delay=0.05)
+    with server:
+        for _ in range(200):
+            if count(server, version.id) == 700:
+                break
+            threading.Event().wait(0.05)
+        assert count(server, version.id) == 700
+
+
+def test_killed_in_the_middle_of_an_upload_nothing_of_it_is_stored(tmp_path: Path) -> None:
+    server = ServerProcess(Options(one_model=False, database=str(tmp_path / "state.db")))
+    with server:
+        version = server.create_model("delays", "regression", features={"x": "numeric"})
+        body = json.dumps(rows(60_000)).encode()
+        outcome: list[str] = []
+
+        def send() -> None:
+            headers = {"Authorization": f"Basic {server.token}", "Content-Type": "application/json"}
+            try:
+                url = f"{server.url}/api/v1/model-versions/{version.id}/data"
+                outcome.append(str(httpx.post(url, content=body, headers=headers, timeout=60).status_code))
+            except httpx.TransportError as error:
+                outcome.append(type(error).__name__)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        threading.Event().wait(0.3)
+        server.kill()
+        sender.join()
+        server.start()
+        assert outcome in (["RemoteProtocolError"], ["ReadError"], ["WriteError"], ["200"])
+        assert count(server, version.id) == (60_000 if outcome == ["200"] else 0)
+
+
+def test_second_model_is_refused_by_default() -> None:
+    with ServerProcess(Options()) as server:
+        server.create_model("one", "regression", features={})
+        with pytest.raises(RuntimeError, match="HTTP 402"):
+            server.create_model("two", "regression", features={})
+
+
+def test_starting_tells_how_to_connect(unused_port: int) -> None:
+    command = [sys.executable, "-m", MODULE, "--port", str(unused_port), "--token", "YUBiLmM=.secret"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline().strip() for _ in range(4)]
+        process.terminate()
+        process.wait(30)
+    url = f"http://127.0.0.1:{unused_port}"
+    assert lines[0].endswith(f"at {url}")
+    assert lines[1] == "API token: YUBiLmM=.secret"
+    name, _, value = lines[3].removeprefix("export ").partition("=")
+    assert name == "AIRFLOW_CONN_DEEPCHECKS_DEFAULT"
+    assert json.loads(value.strip("'")) == {
+        "conn_type": "deepchecks",
+        "host": url,
+        "password": "YUBiLmM=.secret",
+    }
+
+
+@pytest.fixture
+def unused_port() -> int:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def test_command_line_defaults_are_those_of_the_options() -> None:
+    arguments, options = parser().parse_args([]), Options()
+    assert not arguments.unlimited_models
+    assert options.one_model
+    for name in ("database", "rows_per_minute", "consumer", "consumer_delay", "poll_size", "clock_offset"):
+        assert getattr(arguments, name) == getattr(options, name)
+
+
+def test_a_process_that_does_not_run_has_no_id() -> None:
+    with pytest.raises(RuntimeError, match="not running"):
+        _ = ServerProcess().pid
+
+
+@pytest.mark.parametrize("module", [MODULE, f"{MODULE}.pytest_plugin", f"{MODULE}.__main__"])
+def test_importing_costs_nothing(module: str) -> None:
+    heavy = ["fastapi", "uvicorn", "airflow", "pandas", "pyarrow", "requests", "fastjsonschema", "asyncio"]
+    code = f"import sys, {module}; sys.exit(str([name for name in {heavy} if name in sys.modules]))"
+    if module.endswith("pytest_plugin"):
+        # pytest itself brings some of them.
+        code = f"import pytest, sys; before = set(sys.modules); import {module}; " + (
+            f"sys.exit(str([name for name in {heavy} if name in set(sys.modules) - before]))"
+        )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize("missing", ["fastapi", "uvicorn", "fastjsonschema"])
+def test_missing_extra_is_named(missing: str, tmp_path: Path) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['x', '--port', '1']; import runpy; "
+    code += f"runpy.run_module({MODULE!r}, run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 2
+    assert "airflow-provider-deepchecks[local-server]" in done.stderr
+
+
+def test_fixture_names_the_missing_extra(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text("def test_it(deepchecks_server):\n    pass\n")
+    code = "import sys; sys.modules['fastapi'] = None; import pytest; "
+    code += "sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '-p', 'no:xdist', 'test_it.py']))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path
+    )
+    assert done.returncode == 1
+    assert "airflow-provider-deepchecks[local-server]" in done.stdout
