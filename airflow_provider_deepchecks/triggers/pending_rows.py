@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the airflow-provider-deepchecks authors
+"""The trigger behind the sensors, and behind operators that wait deferred."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_deepchecks.storage import storage_path
+
+if TYPE_CHECKING:
+    from airflow_provider_deepchecks.delivery.watch import Sighting
+
+#: Status of the event of a trigger whose deadline passed.
+TIMEOUT = "timeout"
+
+
+class DeepchecksPendingRowsTrigger(BaseTrigger):
+    """Look at the server every ``poll_interval`` seconds until what is watched is decided.
+
+    What is watched is a receipt's rows, the pending rows of a model or version, or the label coverage of a
+    window.
+
+    :param watch: what to wait for, as JSON of :class:`~airflow_provider_deepchecks.delivery.watch.Watch`.
+    :param deepchecks_conn_id: Airflow connection.
+    :param poll_interval: seconds between two looks.
+    :param started_at: when the waiting began, epoch seconds.
+    :param deadline: when to give up, epoch seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        watch: Mapping[str, Any],
+        deepchecks_conn_id: str,
+        poll_interval: float,
+        started_at: float,
+        deadline: float,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.watch = dict(watch)
+        self.deepchecks_conn_id = deepchecks_conn_id
+        self.poll_interval = poll_interval
+        self.started_at = started_at
+        self.deadline = deadline
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "watch": self.watch,
+                "deepchecks_conn_id": self.deepchecks_conn_id,
+                "poll_interval": self.poll_interval,
+                "started_at": self.started_at,
+                "deadline": self.deadline,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        from airflow_provider_deepchecks.delivery.watch import Looker, Sighting, watch_from_dict
+        from airflow_provider_deepchecks.exceptions import DeepchecksError
+        from airflow_provider_deepchecks.triggers.shared import Server
+
+        try:
+            looker = Looker(watch_from_dict(self.watch), storage_path)
+            server = Server(self.deepchecks_conn_id)
+            while True:
+                # The sensor has just looked itself, and a deadline is honoured to the second.
+                left = self.deadline - time.time()
+                await asyncio.sleep(max(0.0, min(self.poll_interval, left)))
+                sighting = await server.look(looker, self.started_at)
+                if not sighting.waiting:
+                    yield _event(sighting.to_dict())
+                    return
+                self.log.info("%s", sighting.message)
+                if time.time() >= self.deadline:
+                    yield _event({"state": TIMEOUT, "message": sighting.message})
+                    return
+        except DeepchecksError as error:
+            yield _event(Sighting(Sighting.FAILED, str(error)).to_dict())
+
+
+def _event(payload: dict[str, Any]) -> TriggerEvent:
+    return TriggerEvent(payload)  # type: ignore[no-untyped-call]
+
+
+def read_event(event: object) -> Sighting | None:
+    """The sighting a trigger's event holds; None when its deadline passed.
+
+    :raises DeepchecksServerError: no event, or one of an unknown kind.
+    """
+    from airflow_provider_deepchecks.delivery.watch import Sighting
+
+    if isinstance(event, Mapping) and event.get("state") == TIMEOUT:
+        return None
+    return Sighting.from_dict(event)
+
+
+def last_seen(event: object) -> str:
+    """What the trigger saw last before its deadline."""
+    return str(event.get("message", "nothing")) if isinstance(event, Mapping) else "nothing"

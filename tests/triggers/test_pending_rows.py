@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the airflow-provider-deepchecks authors
+"""The trigger: what it is made of, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import pytest
+
+from airflow_provider_deepchecks.delivery.watch import CoverageWatch, QuietWatch
+from airflow_provider_deepchecks.hooks.deepchecks import DeepchecksHook
+from airflow_provider_deepchecks.triggers.pending_rows import (
+    TIMEOUT,
+    DeepchecksPendingRowsTrigger,
+    last_seen,
+    read_event,
+)
+from airflow_provider_deepchecks.triggers.shared import SharedClient
+
+QUIET = QuietWatch("m", "v1", quiet_for=0.0, stall_after=900.0).to_dict()
+BUSY = QuietWatch("m", "v1", quiet_for=3600.0, stall_after=7200.0).to_dict()
+
+
+def trigger(watch: Any = QUIET, *, seconds: float = 5.0, conn_id: str = "deepchecks_default") -> Any:
+    now = time.time()
+    return DeepchecksPendingRowsTrigger(
+        watch=watch, deepchecks_conn_id=conn_id, poll_interval=0.1, started_at=now, deadline=now + seconds
+    )
+
+
+def run(one: Any) -> dict[str, Any]:
+    """The payload of the one event of a trigger."""
+
+    async def events() -> list[Any]:
+        return [event async for event in one.run()]
+
+    (event,) = asyncio.run(events())
+    payload: dict[str, Any] = event.payload
+    assert json.loads(json.dumps(payload)) == payload
+    return payload
+
+
+@pytest.fixture
+def model(deepchecks_server):
+    deepchecks_server.create_model("m", "regression", features={"x": "numeric"})
+    return deepchecks_server
+
+
+def test_arguments_are_plain_json():
+    path, arguments = trigger().serialize()
+    assert path == "airflow_provider_deepchecks.triggers.pending_rows.DeepchecksPendingRowsTrigger"
+    assert json.loads(json.dumps(arguments)) == arguments
+
+
+def test_through_airflows_database(airflow_db):
+    """As Airflow keeps it between worker and triggerer."""
+    from airflow.models.trigger import Trigger
+    from airflow.utils.session import create_session
+
+    before = trigger()
+    with create_session() as session:
+        row = Trigger.from_object(before)
+        session.add(row)
+        session.flush()
+        number = row.id
+    with create_session() as session:
+        row = session.get(Trigger, number)
+        module, _, name = row.classpath.rpartition(".")
+        assert (module, name) == (type(before).__module__, type(before).__name__)
+        after = DeepchecksPendingRowsTrigger(**row.kwargs)
+        session.delete(row)
+    assert after.serialize() == before.serialize()
+
+
+def test_settled(model):
+    sighting = read_event(run(trigger()))
+    assert sighting is not None
+    assert sighting.error() is None
+    assert sighting.result == {"model": "m", "version": "v1", "pending_rows": 0}
+
+
+def test_deadline(model):
+    before = time.time()
+    payload = run(trigger(BUSY, seconds=1.0))
+    assert 0.9 < time.time() - before < 30
+    assert payload["state"] == TIMEOUT
+    assert "nothing is pending" in last_seen(payload)
+    assert read_event(payload) is None
+
+
+def test_deadline_before_the_next_poll(model):
+    """The deadline is honoured however long the poll interval is."""
+    slow = trigger(BUSY, seconds=0.5)
+    slow.poll_interval = 600.0
+    before = time.time()
+    assert run(slow)["state"] == TIMEOUT
+    assert time.time() - before < 60
+
+
+@pytest.mark.parametrize(
+    ("watch", "conn_id", "told"),
+    [
+        ({**QUIET, "model": "mm"}, "deepchecks_default", "no model 'mm'"),
+        (QUIET, "nowhere", "deepchecks_conn_id='nowhere'"),
+        ({"kind": "strange"}, "deepchecks_default", "Unknown kind of watch"),
+    ],
+)
+def test_what_waiting_cannot_mend(model, airflow_db, watch, conn_id, told):
+    sighting = read_event(run(trigger(watch, conn_id=conn_id)))
+    assert sighting is not None
+    error = sighting.error()
+    assert error is not None
+    assert told in str(error)
+    assert not error.retryable
+
+
+def test_coverage(model):
+    watch = CoverageWatch("m", None, None, None, 0.5, time.time() - 1, fail_at_deadline=True).to_dict()
+    sighting = read_event(run(trigger(watch)))
+    assert sighting is not None
+    assert "0 of 0 rows" in sighting.message
+    assert sighting.error() is not None
+
+
+def test_triggers_share_calls(model):
+    """Many tasks that wait for one model ask for its versions together."""
+
+    async def many() -> None:
+        async def one() -> None:
+            async for _ in trigger(BUSY, seconds=1.5).run():
+                pass
+
+        await asyncio.gather(*(one() for _ in range(20)))
+
+    before = len(model.exchanges)
+    asyncio.run(many())
+    asked = [item.path for item in model.exchanges[before:] if item.path.endswith("/versions")]
+    assert 1 <= len(asked) <= 10
+
+
+def test_changed_connection_is_found(model, monkeypatch):
+    """A trigger whose server moves finds it at its next look."""
+    right = model.connection_json
+    wrong = {**json.loads(right), "host": "http://127.0.0.1:9", "extra": {"retries": 0}}
+    monkeypatch.setenv("AIRFLOW_CONN_DEEPCHECKS_DEFAULT", json.dumps(wrong))
+
+    async def events() -> list[Any]:
+        async def mend() -> None:
+            await asyncio.sleep(0.15)
+            monkeypatch.setenv("AIRFLOW_CONN_DEEPCHECKS_DEFAULT", right)
+
+        mending = asyncio.create_task(mend())
+        found = [event async for event in trigger(seconds=20).run()]
+        await mending
+        return found
+
+    (event,) = asyncio.run(events())
+    assert event.payload["state"] == "settled"
+
+
+def test_young_names_are_found(model):
+    """Names are kept for a while; a version that is younger is found all the same."""
+    client = SharedClient(DeepchecksHook().settings)
+    client.resolve("m", "v1")
+    model.create_model("m", "regression", version="v2", features={"x": "numeric"})
+    _, version = client.resolve("m", "v2")
+    assert version is not None
+    assert version.name == "v2"
