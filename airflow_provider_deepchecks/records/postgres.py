@@ -156,9 +156,13 @@ def read(connection: Any, statement: Statement) -> Batches:
         f"SELECT {', '.join(column.expression for column in columns)} FROM (\n{sql}\n) AS rows_to_send{order}"
     )
     stream = driver.copy(f"COPY ({select}) TO STDOUT (FORMAT csv, ENCODING 'UTF8')")
+    parsed = _parsed(stream, columns)
     try:
         with small_rows("The result"):
-            yield from _parsed(stream, columns)
+            # Not `yield from`: stopped early, it would end the parser before the stream, and Arrow's reader
+            # waits in its destructor for what it reads ahead.
+            for batch in parsed:  # noqa: UP028
+                yield batch
     finally:
         stream.close()
 

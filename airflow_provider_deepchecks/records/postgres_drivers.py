@@ -6,23 +6,28 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import threading
-import time
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from airflow_provider_deepchecks.records.cursors import Statement
 
 #: Bytes that the thread of psycopg2 collects before it hands them over.
 PIECE_BYTES: Final = 2**18
-#: Seconds after which a server that does not cancel a COPY is left alone.
-_DRAIN_SECONDS: Final = 10.0
+#: Seconds after which a server that does not cancel a COPY is hung up on.
+CANCEL_SECONDS: Final = 10.0
 
 
 class Stream(Protocol):
-    """The text of a COPY, as a file that Arrow reads."""
+    """The text of a COPY, as a file that Arrow reads, ahead of us and in a thread of its own.
+
+    A connection and a pipe bear one thread at a time: whoever closes the stream waits for the reading one.
+    """
 
     closed: bool
 
@@ -30,7 +35,7 @@ class Stream(Protocol):
         """Read so many bytes, fewer only at the end. What failed in the database is raised here."""
 
     def close(self) -> None:
-        """Stop the COPY when it still runs."""
+        """Stop the COPY when it still runs. Afterwards no thread uses the connection any more."""
 
 
 class Driver(Protocol):
@@ -86,25 +91,37 @@ class PulledStream:
 
     def __init__(self, cursor: Any, sql: str) -> None:
         self.closed = False
+        self._connection = cursor.connection
         self._copy = cursor.copy(sql)
         self._pieces = iter(self._copy.__enter__())
         self._held = bytearray()
+        self._ended = False
+        self._in_use = threading.Lock()
 
     def read(self, size: int = -1) -> bytes:
         """See :class:`Stream`."""
-        for piece in self._pieces:
-            self._held += piece
-            if 0 <= size <= len(self._held):
-                break
-        return _take(self._held, size)
+        with self._in_use:
+            if self.closed:
+                return b""
+            for piece in self._pieces:
+                self._held += piece
+                if 0 <= size <= len(self._held):
+                    break
+            else:
+                self._ended = True
+            return _take(self._held, size)
 
     def close(self) -> None:
         """See :class:`Stream`."""
-        if not self.closed:
-            self.closed = True
-            # Given an error, psycopg cancels the COPY instead of reading its rest.
-            with contextlib.suppress(Exception):
-                self._copy.__exit__(GeneratorExit, GeneratorExit(), None)
+        if self.closed:
+            return
+        self.closed = True
+        if not self._ended:
+            with contextlib.suppress(Exception), _stopping(self._connection), self._in_use:
+                for _ in self._pieces:
+                    pass
+        with contextlib.suppress(Exception):
+            self._copy.__exit__(None, None, None)
 
 
 @dataclass(frozen=True)
@@ -145,7 +162,7 @@ class PushedStream:
         self.closed = False
         self._connection = connection
         self._error: Exception | None = None
-        self._ended = False
+        self._in_use = threading.Lock()
         reading, writing = os.pipe()
         self._reading = os.fdopen(reading, "rb", buffering=0)
         self._writing = os.fdopen(writing, "wb", buffering=PIECE_BYTES)
@@ -155,50 +172,66 @@ class PushedStream:
         self._thread.start()
 
     def _run(self, cursor: Any, sql: str) -> None:
-        try:
-            cursor.copy_expert(sql, self._writing)
-        except Exception as error:
-            self._error = error
-        finally:
-            # Nobody may read any more: that is how a reader that has enough stops this.
-            with contextlib.suppress(BrokenPipeError):
-                self._writing.close()
+        with self._writing:
+            try:
+                cursor.copy_expert(sql, self._writing)
+            except Exception as error:
+                self._error = error
 
     def read(self, size: int = -1) -> bytes:
         """See :class:`Stream`."""
-        if size < 0:
-            text = self._reading.readall()
-        else:
-            block = memoryview(bytearray(size))
-            read = 0
-            while read < size and (more := self._reading.readinto(block[read:])):
-                read += more
-            text = bytes(block[:read])
-        if size < 0 or len(text) < size:
-            self._ended = True
-            self._thread.join()
-            if self._error is not None:
-                # Before the last rows are handed out: an answer that breaks off is not taken for a whole one.
-                raise self._error
-        return text
+        with self._in_use:
+            if self.closed:
+                return b""
+            if size < 0:
+                text = self._reading.readall()
+            else:
+                block = memoryview(bytearray(size))
+                read = 0
+                while read < size and (more := self._reading.readinto(block[read:])):
+                    read += more
+                text = bytes(block[:read])
+            if size < 0 or len(text) < size:
+                self._thread.join()
+                if self._error is not None:
+                    # Before the last rows are handed out: an answer that breaks off is not taken for a whole
+                    # one.
+                    raise self._error
+            return text
 
     def close(self) -> None:
         """See :class:`Stream`."""
-        if not self.closed:
-            self.closed = True
-            if not self._ended:
-                with contextlib.suppress(Exception):
-                    self._connection.cancel()
-                    self._drain()
+        if self.closed:
+            return
+        self.closed = True
+        if self._thread.is_alive():
+            with _stopping(self._connection):
+                # Its last pieces, so that the thread does not wait for the pipe to empty.
+                while self._reading.read(PIECE_BYTES):
+                    pass
+        self._thread.join()
+        with self._in_use:
             self._reading.close()
-            self._thread.join()
 
-    def _drain(self) -> None:
-        """Read what is left of a cancelled COPY, so that it ends by itself: a pipe closed under it, while
-        Arrow reads ahead, was seen to abort the process."""
-        until = time.monotonic() + _DRAIN_SECONDS
-        while time.monotonic() < until and self._reading.read(PIECE_BYTES):
-            pass
+
+@contextlib.contextmanager
+def _stopping(connection: Any) -> Iterator[None]:
+    """Cancel what the server runs for a connection; one that goes on nevertheless is hung up on, so that
+    threads that wait for it get an error."""
+    hanging_up = threading.Timer(CANCEL_SECONDS, _hang_up, [connection])
+    hanging_up.start()
+    try:
+        with contextlib.suppress(Exception):
+            connection.cancel()
+        yield
+    finally:
+        hanging_up.cancel()
+
+
+def _hang_up(connection: Any) -> None:
+    # A driver's own close frees what its other threads are using.
+    with contextlib.suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as wire:
+        wire.shutdown(socket.SHUT_RDWR)
 
 
 def _take(held: bytearray, size: int) -> bytes:

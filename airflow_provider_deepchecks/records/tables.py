@@ -129,6 +129,7 @@ class QuerySource:
 
     def _read(self, statement: Statement) -> Generator[pa.RecordBatch]:
         connection: Any = None
+        batches: Any = None
         try:
             try:
                 connection = self.connect()
@@ -144,8 +145,8 @@ class QuerySource:
                     return
                 yield batch
         finally:
-            # The connection goes first: MySQL's cursors would read the rest of the rows when closed before
-            # it.
+            # The reader first: a thread of it may be using the connection, and drivers do not survive that.
+            close_quietly(batches)
             close_quietly(connection)
 
     def _error(self, doing: str, error: Exception) -> DeepchecksError:

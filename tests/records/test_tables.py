@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+import signal
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -13,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import psycopg
 import psycopg2
+import psycopg2.extensions
 import psycopg2.extras
 import pyarrow as pa
 import pymysql
@@ -20,6 +24,7 @@ import pymysql.cursors
 import pytest
 
 from airflow_provider_deepchecks.exceptions import DeepchecksColumnsError, DeepchecksSourceError
+from airflow_provider_deepchecks.records import postgres_drivers
 from airflow_provider_deepchecks.records.cursors import Statement
 from airflow_provider_deepchecks.records.intake import BadRowRules, Intake
 from airflow_provider_deepchecks.records.postgres import read_by_cursor
@@ -424,12 +429,51 @@ def test_an_error_in_the_middle_gives_no_half_row(postgres: Connect) -> None:
     assert len(rows) < 100_000
 
 
+#: A query that gives its rows as they are asked for, for hours.
+ENDLESS = "SELECT generate_series(1, 1000000000) AS a, repeat('x', 200) AS b"
+
+
 def test_stopping_early_ends_the_query_at_once(postgres: Connect, readers_left: Callable[[], int]) -> None:
-    sql = "SELECT i AS a, repeat('x', 200) AS b FROM generate_series(1, 100000000) i"
-    reading: Any = open_query(postgres, sql, dialect="postgresql").batches()
+    reading: Any = open_query(postgres, ENDLESS, dialect="postgresql").batches()
     assert next(reading).num_rows > 0
     reading.close()
     assert readers_left() == 0
+
+
+def test_no_thread_uses_a_connection_that_is_closed(postgres_server: Service) -> None:
+    """Drivers free what a connection's other threads are using: such a process was seen to abort."""
+    copying = []
+
+    class Connection(psycopg2.extensions.connection):
+        def close(self) -> None:
+            copying.append("deepchecks-copy" in {thread.name for thread in threading.enumerate()})
+            super().close()
+
+    login = f"postgresql://{postgres_server.login}"
+    source = open_query(
+        lambda: psycopg2.connect(login, connection_factory=Connection), ENDLESS, dialect="postgresql"
+    )
+    reading: Any = source.batches()
+    next(reading)
+    assert "deepchecks-copy" in {thread.name for thread in threading.enumerate()}
+    reading.close()
+    assert copying == [False]
+
+
+def test_a_server_that_does_not_cancel_is_hung_up_on(
+    postgres: Connect, postgres_server: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_drivers, "CANCEL_SECONDS", 0.5)
+    reading: Any = open_query(postgres, ENDLESS, dialect="postgresql").batches()
+    next(reading)
+    with psycopg.connect(f"postgresql://{postgres_server.login}") as connection:
+        sql = "SELECT pid FROM pg_stat_activity WHERE application_name = 'reader'"
+        [(backend,)] = connection.execute(sql).fetchall()
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        reading.close()
+    finally:
+        os.kill(backend, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("driver", [Psycopg2, Psycopg3])
