@@ -29,7 +29,17 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 MODEL = "canary"
 #: So many of the connections that do not work have sensors too.
 WATCHED = 4
-ROWS = [{"id": f"s{n}", "time": START + timedelta(seconds=n), "p": 1.0, "x": 0.5, "y": 2.0} for n in range(5)]
+
+
+def rows(prefix: str, start: datetime) -> list[dict[str, Any]]:
+    return [
+        {"id": f"{prefix}{n}", "time": start + timedelta(seconds=n), "p": 1.0, "x": 0.5, "y": 2.0}
+        for n in range(5)
+    ]
+
+
+ROWS = rows("s", START)
+OTHER_ROWS = rows("other", START - timedelta(hours=1))
 
 
 def switch_off_masking() -> None:
@@ -137,7 +147,9 @@ def build(good: str, others: list[str]) -> DAG:
         ]
         sent >> after
         for conn in others:
-            upload(f"{conn}.sent", deepchecks_conn_id=conn)
+            # Some reach the same server. Rows of their own: in one window with those of "sent", counts could
+            # not tell whose are in.
+            upload(f"{conn}.sent", deepchecks_conn_id=conn, data=OTHER_ROWS)
         for conn in others[:WATCHED]:
             watching = {
                 "model_name": MODEL,

@@ -153,26 +153,23 @@ def traces(airflow_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
         }
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "tests.canary.drive",
-                "good",
-                *BROKEN,
-                *SPOILT,
-            ],
-            env=environment,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=280,
-            check=False,
-        )
-        output = done.stdout + done.stderr
-        (home / "output.txt").write_text(output)
-        states = dict(line.split()[1:3] for line in done.stdout.splitlines() if line.startswith("STATE "))
-        assert done.returncode == 0, output[-6000:]
+        printed, complained = home / "output.txt", home / "errors.txt"
+        with open(printed, "w") as stdout, open(complained, "w") as stderr:
+            running = subprocess.Popen(
+                [sys.executable, "-m", "tests.canary.drive", "good", *BROKEN, *SPOILT],
+                env=environment,
+                cwd=ROOT,
+                stdout=stdout,
+                stderr=stderr,
+            )
+            try:
+                code = running.wait(timeout=240)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                code = running.wait()
+        output = printed.read_text() + complained.read_text()
+        assert code == 0, f"exit code {code} after {output[-6000:]}"
+        states = dict(line.split()[1:3] for line in output.splitlines() if line.startswith("STATE "))
         yield Traces(
             output,
             {
