@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+from urllib.request import urlopen
 
 import psutil
 
@@ -73,10 +74,12 @@ class Installation:
         with ExitStack() as stack:
             stack.callback(self._end)
             self.run("db", "migrate")
-            self.start("scheduler", "scheduler")
             if not AIRFLOW_2:
                 self.start("api-server", "api-server", "--workers", "1")
+                # Workers ask it for their tasks, and on a busy machine give up before it is there.
+                self._wait_for_api()
                 self.start("dag-processor", "dag-processor")
+            self.start("scheduler", "scheduler")
             if self.triggerer:
                 self.start("triggerer", "triggerer", "--skip-serve-logs")
             stack.pop_all()
@@ -149,6 +152,19 @@ class Installation:
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.kill()
         process.wait()
+
+    def _wait_for_api(self) -> None:
+        url = f"{self._settings['AIRFLOW__API__BASE_URL']}/api/v2/version"
+        deadline = time.monotonic() + 120
+        while True:
+            self.check()
+            try:
+                urlopen(url, timeout=10).close()
+                return
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{url}: {error}\n{self.tail('api-server')}") from error
+            time.sleep(0.2)
 
     def check(self) -> None:
         """Fail when a process has ended."""

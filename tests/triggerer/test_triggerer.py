@@ -87,6 +87,8 @@ def _wait_until_deferred(airflow: Installation) -> dict[str, str]:
         if set(seen) == looked == DEFERRED and set(now) == DEFERRED - {"impatient"}:
             return seen
         airflow.check()
+        for (name, _), task in airflow.tasks(DAG_ID).items():
+            assert task.state != "failed" or name == "impatient", airflow.task_logs(f"task_id={name}")[-4000:]
         time.sleep(0.2)
     raise TimeoutError(
         f"Of {DEFERRED}, {seen.keys()} were deferred, {looked} looked: {airflow.tasks(DAG_ID)}"
