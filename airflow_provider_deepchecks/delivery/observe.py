@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow_provider_deepchecks.client.api import DeepchecksClient
-    from airflow_provider_deepchecks.client.types import VersionStatus
+    from airflow_provider_deepchecks.client.types import VersionStatus, WindowCounts
     from airflow_provider_deepchecks.delivery.ids import Ids
     from airflow_provider_deepchecks.delivery.receipt import Receipt
 
@@ -91,7 +91,7 @@ def observe(client: DeepchecksClient, receipt: Receipt, ids: Ids | None = None) 
     :param ids: the ids sent; without them every row listed since the upload began, of this version and with a
         time in the receipt's window, is taken for ours.
     """
-    counts = [client.window_counts(version_id, *window_of(receipt)) for version_id in _versions(receipt)]
+    counts = _counts(client, receipt)
     status = _status(client, receipt)
     now = client.server_now()
     seen = Observation(
@@ -128,6 +128,14 @@ def compare(
     stored = _stored(client, receipt, most)
     if stored is None:
         return seen
+    # Counted again: labels that came between the first count and the reading are in the proof, and must not
+    # seem to have been there before.
+    counts = _counts(client, receipt)
+    seen = replace(
+        seen,
+        labeled_in_window=sum(found.labeled for found in counts),
+        labeled_each=tuple(found.labeled for found in counts),
+    )
     listing = _listing(client, receipt, ids)
     refused = listing.labels_refused
     if receipt.kind == "labels":
@@ -146,6 +154,10 @@ def compare(
 
 def _versions(receipt: Receipt) -> tuple[int, ...]:
     return receipt.version_ids if receipt.version_id is None else (receipt.version_id,)
+
+
+def _counts(client: DeepchecksClient, receipt: Receipt) -> list[WindowCounts]:
+    return [client.window_counts(version_id, *window_of(receipt)) for version_id in _versions(receipt)]
 
 
 def _status(client: DeepchecksClient, receipt: Receipt) -> VersionStatus | None:

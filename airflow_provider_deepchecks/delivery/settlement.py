@@ -189,7 +189,8 @@ def _settle_samples(receipt: Receipt, seen: Observation, rules: SettlementRules)
     # Ours could all be in; other runs' rows in the window, or the caller's wish, ask for the ids.
     why = "other runs send to this window" if account.surplus else "the ids are still to be compared"
     if not _idle(receipt, seen, rules):
-        return _settlement(State.WAITING, receipt, account, seen, why, needs_ids=True)
+        text = f"{why}, so it is not known yet whether all of ours are in"
+        return _settlement(State.WAITING, receipt, account, seen, text, needs_ids=True)
     return _settlement(
         State.LOST,
         receipt,

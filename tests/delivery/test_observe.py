@@ -17,7 +17,7 @@ from airflow_provider_deepchecks.delivery import targets
 from airflow_provider_deepchecks.delivery.ids import SentIds
 from airflow_provider_deepchecks.delivery.observe import compare, look, observe, same_label, stored_pieces
 from airflow_provider_deepchecks.delivery.refusals import refused_rows
-from airflow_provider_deepchecks.delivery.settlement import SettlementRules, State
+from airflow_provider_deepchecks.delivery.settlement import SettlementRules, State, settle
 from airflow_provider_deepchecks.delivery.targets import label_target, sample_target
 from airflow_provider_deepchecks.delivery.window import window_of
 from airflow_provider_deepchecks.exceptions import DeepchecksSourceError
@@ -376,6 +376,25 @@ def test_labels_sent_again_with_their_samples_settle_by_ids(
     assert settled.state is State.SETTLED
     assert settled.receipt.labels is not None
     assert (settled.receipt.labels.stored, settled.receipt.labels.already_stored) == (3, 12)
+
+
+def test_labels_that_come_in_the_middle_of_a_look_are_new(
+    queue: LocalServer, queue_client: DeepchecksClient
+) -> None:
+    queue.pause_consumer()
+    with SentIds() as ids:
+        both = stream(rows(12, labels=[1.0] * 12))
+        receipt = uploader(queue_client, FastClock(queue), options={"with_labels": True}, ids=ids).run(both)
+        seen = observe(queue_client, receipt, ids)
+        assert (seen.samples_in_window, seen.labeled_in_window) == (0, 0)
+        queue.resume_consumer()
+        queue.wait_until_idle()
+        compared = compare(queue_client, receipt, seen, ids)
+    settled = settle(receipt, compared, AUTO)
+    assert settled.state is State.SETTLED
+    assert settled.receipt.labels is not None
+    assert (settled.receipt.stored, settled.receipt.already_stored) == (12, 0)
+    assert (settled.receipt.labels.stored, settled.receipt.labels.already_stored) == (12, 0)
 
 
 def test_a_server_that_shows_no_labels_gives_no_proof_of_them(
