@@ -88,8 +88,9 @@ format: $(call installed,$(AIRFLOW)) ## Put the sources into shape.
 	$(VENV)/bin/ruff format .
 
 .PHONY: soak
-soak: $(call tested,$(AIRFLOW)) ## Fault schedules and killed workers in great number (SCHEDULES=1000 KILLS=20).
-	DEEPCHECKS_SCHEDULES=$(SCHEDULES) $(VENV)/bin/python -m pytest tests/delivery/test_schedules.py --timeout 0
+soak: $(call tested,$(AIRFLOW)) ## Random examples, fault schedules and killed workers in great number (SCHEDULES=1000 KILLS=20).
+	DEEPCHECKS_SCHEDULES=$(SCHEDULES) $(VENV)/bin/python -m pytest tests/records tests/delivery -m hypothesis \
+		--hypothesis-profile random --timeout 0
 	DEEPCHECKS_KILLS=$(KILLS) $(VENV)/bin/python -m pytest tests/kill
 
 .PHONY: bench

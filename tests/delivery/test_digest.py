@@ -6,7 +6,7 @@ import itertools
 import random
 
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_deepchecks.delivery.digest import PrefixDigest
@@ -20,7 +20,6 @@ def digest(*batches: pa.RecordBatch) -> str:
     return found.hexdigest()
 
 
-@settings(deadline=None)
 @given(cuts=st.lists(st.integers(0, 50), max_size=6))
 def test_batch_borders_leave_no_trace(cuts: list[int]) -> None:
     whole = rows(50)

@@ -274,8 +274,6 @@ def _json(batch: pa.RecordBatch) -> list[dict[str, Any]]:
 
 @settings(
     max_examples=SCHEDULES,
-    deadline=None,
-    derandomize=SCHEDULES <= 200,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     print_blob=True,
 )
@@ -286,8 +284,6 @@ def test_after_any_schedule_each_row_is_there_once(world: World, plan: Plan) -> 
 
 @settings(
     max_examples=max(10, SCHEDULES // 4),
-    deadline=None,
-    derandomize=SCHEDULES <= 200,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     print_blob=True,
 )

@@ -155,7 +155,6 @@ def _checked(checks: Checker, batch: pa.RecordBatch) -> Checked:
 @example(source=_good, non_finite="null")
 @settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[
         HealthCheck.function_scoped_fixture,
         HealthCheck.too_slow,
@@ -198,7 +197,7 @@ def test_samples_that_pass_are_stored_as_they_were(
     source={"id": pa.array([*range(ROWS)]), "truth": pa.array(["0", "1", *[None] * (ROWS - 2)])},
     allow_null=True,
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_labels_that_pass_are_stored_as_they_were(
     deepchecks_server: LocalServer, client: DeepchecksClient, source: dict[str, pa.Array], allow_null: bool
 ) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_deepchecks.records.chunks import Chunk, ChunkSizer, chunks
@@ -49,7 +49,6 @@ def _ids(cut: Sequence[Chunk]) -> list[str]:
     return [sample_id for chunk in cut for sample_id in chunk.sample_ids()]
 
 
-@settings(deadline=None)
 @given(
     sizes=st.lists(st.integers(0, 40), max_size=12),
     texts=st.lists(st.sampled_from(["", "x" * 10, "\x01" * 50, "y" * 400]), min_size=1, max_size=5),

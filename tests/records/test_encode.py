@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_deepchecks.records.encode import encode_labels, encode_samples, sample_columns
@@ -80,7 +80,6 @@ def _same(sent: Any, value: Any) -> bool:
     return type(sent) is type(value) and sent == value
 
 
-@settings(deadline=None)
 @given(batches())
 def test_json_says_what_the_batch_says(batch: pa.RecordBatch) -> None:
     columns = sample_columns(batch.schema)
@@ -91,7 +90,6 @@ def test_json_says_what_the_batch_says(batch: pa.RecordBatch) -> None:
         assert all(_same(row[key], expected[name]) for key, name in columns.items()), (row, expected)
 
 
-@settings(deadline=None)
 @given(st.lists(doubles, min_size=1, max_size=50))
 def test_floats_come_back_to_the_bit(values: list[float]) -> None:
     sent = [row["f"] for row in json.loads(encode_samples(_batch(f=values)))]

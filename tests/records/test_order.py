@@ -74,7 +74,7 @@ PARTS = st.lists(st.lists(KEYS, max_size=12), max_size=12)
 
 
 @given(PARTS, st.sampled_from([1, 300, 2000, 10_000, 10**9]), st.integers(2, 4), st.integers(1, 7))
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_any_rows_in_any_memory_come_out_sorted(
     parts: list[list[Key]], memory: int, fan_in: int, rows: int
 ) -> None:
