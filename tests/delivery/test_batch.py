@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +17,7 @@ from airflow_provider_deepchecks.delivery.batch import Batch, label_job, sample_
 from airflow_provider_deepchecks.delivery.checkpoint import FileCheckpoint
 from airflow_provider_deepchecks.delivery.clock import UploadCancelledError
 from airflow_provider_deepchecks.exceptions import (
+    DeepchecksAuthError,
     DeepchecksConfigError,
     DeepchecksInvalidRowsError,
     DeepchecksLateRowsError,
@@ -25,6 +28,9 @@ from airflow_provider_deepchecks.records.columns import Columns
 from airflow_provider_deepchecks.records.intake import BadRowRules
 from airflow_provider_deepchecks.records.sources import open_frame
 from tests.delivery.conftest import START
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 COLUMNS = Columns(sample_id="id", timestamp="t", prediction="p")
 
@@ -157,6 +163,43 @@ def test_cancelled(client, version, deepchecks_server):
     with pytest.raises(UploadCancelledError):
         sample_job(client, "m", "v1", one).check()
     assert deepchecks_server.stored("m", "v1") == {}
+
+
+@dataclass
+class WatchedSource:
+    """Rows that come one batch at a time, and the threads in which they are opened and closed."""
+
+    tables: Iterable[pa.Table]
+    threads: list[int] = field(default_factory=list)
+    description = "watched rows"
+    rereadable = ordered = untyped = False
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        self.threads.append(threading.get_ident())
+        try:
+            for rows in self.tables:
+                yield from rows.to_batches()
+        finally:
+            self.threads.append(threading.get_ident())
+
+    def in_order(self, time: str, sample_id: str, *, naive_is_utc: bool) -> bool:
+        return True
+
+    def fingerprint(self) -> str:
+        return "watched"
+
+
+def test_a_source_is_closed_where_it_was_opened(client, version, deepchecks_server):
+    """SQLite's connections may be used nowhere else; and what a failed upload read from is closed when it
+    ends, not when its error is forgotten.
+    """
+    source = WatchedSource([table(10, first=10 * number) for number in range(20)])
+    job = sample_job(client, "m", "v1", Batch(source, COLUMNS, 10))
+    deepchecks_server.answer_next(401, path="/data")
+    with pytest.raises(DeepchecksAuthError):
+        job.run()
+    opened, closed = source.threads
+    assert opened == closed != threading.get_ident()
 
 
 def test_ids_are_kept(client, version, tmp_path):
