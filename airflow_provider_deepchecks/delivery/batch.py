@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_deepchecks.delivery.checkpoint import Checkpoint, NoCheckpoint
-from airflow_provider_deepchecks.delivery.clock import SystemClock
+from airflow_provider_deepchecks.delivery.clock import SystemClock, UploadCancelledError
 from airflow_provider_deepchecks.delivery.ids import SentIds
 from airflow_provider_deepchecks.delivery.late import LateRows
 from airflow_provider_deepchecks.delivery.receipt import Example, Receipt
@@ -204,17 +204,21 @@ class Job:
             each attempt, so that a retry knows them again.
         """
         self._started_at = started_at
-        rows: Iterator[pa.RecordBatch] = self._unless_cancelled(intake.batches())
+        stopped = threading.Event()
+        rows: Iterator[pa.RecordBatch] = self._until(stopped, intake.batches())
         kind = "samples" if isinstance(self.target, SampleTarget) else "labels"
         if isinstance(self.target, SampleTarget):
             rows = in_time_order(rows, ordered=self._batch.in_order())
-        with closing(ahead(chunks(rows, sizer, kind))) as made:  # type: ignore[arg-type]
+        with closing(ahead(chunks(rows, sizer, kind), stop=stopped.set)) as made:  # type: ignore[arg-type]
             yield from made
 
-    def _unless_cancelled(self, rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def _until(self, stopped: threading.Event, rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The rows until nobody wants them any longer: the first chunk can take all of them, to be sorted."""
         with closing(rows):  # type: ignore[type-var]
             for batch in rows:
                 self._clock.check()
+                if stopped.is_set():
+                    raise UploadCancelledError("The upload has ended before all rows were read.")
                 yield batch
 
 

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+import time
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -183,7 +185,7 @@ class WatchedSource:
             self.threads.append(threading.get_ident())
 
     def in_order(self, time: str, sample_id: str, *, naive_is_utc: bool) -> bool:
-        return True
+        return False
 
     def fingerprint(self) -> str:
         return "watched"
@@ -200,6 +202,37 @@ def test_a_source_is_closed_where_it_was_opened(client, version, deepchecks_serv
         job.run()
     opened, closed = source.threads
     assert opened == closed != threading.get_ident()
+
+
+class TaskTimeout(BaseException):
+    """What Airflow raises in the main thread, wherever that is."""
+
+
+def test_reading_ends_soon_when_the_task_does(client, version, deepchecks_server):
+    """Rows that have to be sorted are all read before one is sent: a time-out does not wait for that."""
+
+    def time_out(*_: object) -> None:
+        raise TaskTimeout
+
+    given = []
+
+    def tables() -> Iterator[pa.Table]:
+        for number in range(1_000):
+            if number == 3:
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
+            if number > 3:
+                time.sleep(0.02)
+            given.append(number)
+            yield table(1, first=number)
+
+    before = signal.signal(signal.SIGALRM, time_out)
+    try:
+        with pytest.raises(TaskTimeout):
+            sample_job(client, "m", "v1", Batch(WatchedSource(tables()), COLUMNS, 10)).run()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert len(given) < 500
+    assert deepchecks_server.stored("m", "v1") == {}
 
 
 def test_ids_are_kept(client, version, tmp_path):
