@@ -216,6 +216,9 @@ def copy_whole(source: Path, path: Any, storage_options: Mapping[str, Any] | Non
         filesystem.put_file(str(source), target)
         return
     Path(target).parent.mkdir(parents=True, exist_ok=True)
-    half = f"{target}.{uuid.uuid4().hex}.half"
-    shutil.copyfile(source, half)
-    os.replace(half, target)
+    half = Path(f"{target}.{uuid.uuid4().hex}.half")
+    try:
+        shutil.copyfile(source, half)
+        os.replace(half, target)
+    finally:
+        half.unlink(missing_ok=True)
