@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 #: Rows and bytes that are collected for one row group, so that single rows do not make a group each.
 GROUP_ROWS, GROUP_BYTES = 65_536, 16 * 2**20
 
+#: Errors of a path that is as wrong at the next try. Others may pass: a full disk, a storage that is silent.
+_WRONG_PLACE = (PermissionError, FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
+
 
 def _temporary_file() -> Path:
     handle, name = tempfile.mkstemp(prefix="deepchecks-", suffix=".parquet")
@@ -162,7 +165,7 @@ class WholeFile:
     def publish(self) -> bool:
         """Make the file appear; False when there is nothing in it.
 
-        :raises DeepchecksConfigError: it cannot be written.
+        :raises DeepchecksConfigError: it cannot be written; retryable when the path is not to blame.
         """
         if not self.rows:
             return False
@@ -196,9 +199,11 @@ class WholeFile:
             yield
         except (OSError, ValueError, ImportError, pa.ArrowException) as error:
             rows = f" with {self.rows:,} rows" if self.rows else ""
-            raise DeepchecksConfigError(
+            told = DeepchecksConfigError(
                 f"The {self._what} {self.shown}{rows} cannot be written: {error}. Check {self._setting}."
-            ) from error
+            )
+            told.retryable = isinstance(error, OSError) and not isinstance(error, _WRONG_PLACE)
+            raise told from error
 
 
 def place(path: Any, storage_options: Mapping[str, Any] | None = None) -> tuple[Any, str]:

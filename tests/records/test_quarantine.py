@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_deepchecks.exceptions import DeepchecksConfigError
 from airflow_provider_deepchecks.records import spool
@@ -29,7 +30,7 @@ def _bad(rows: int = 2, first: int = 0) -> Any:
     return check(checker({"x": "integer"}), rows_of(rows, x=[0.5] * rows), first=first)
 
 
-def _fill(path: Path, meanwhile: Callable[[], object]) -> None:
+def _fill(path: Path | str, meanwhile: Callable[[], object] = lambda: None) -> None:
     with Quarantine(path) as quarantine:
         quarantine.add(_bad())
         meanwhile()
@@ -271,6 +272,27 @@ def test_a_failure_at_the_end_is_told_with_the_rows(tmp_path: Path) -> None:
     with pytest.raises(DeepchecksConfigError, match="with 2 rows cannot be written"):
         _fill(path, lambda: _in_the_way(path))
     assert list(tmp_path.iterdir()) == [path]
+
+
+class SilentStorage(MemoryFileSystem):
+    """Object storage that does not answer."""
+
+    protocol = "silent"
+
+    def put_file(self, *_: Any, **__: Any) -> None:
+        raise TimeoutError("no answer within 60 s")
+
+
+def test_a_storage_that_does_not_answer_may_do_so_later(tmp_path: Path) -> None:
+    """The rows are sent: the task's retries are there to have the file written."""
+    fsspec.register_implementation("silent", SilentStorage, clobber=True)
+    with pytest.raises(DeepchecksConfigError, match="no answer within 60 s") as silent:
+        _fill("silent://bucket/bad.parquet")
+    assert silent.value.retryable
+    path = tmp_path / "bad.parquet"
+    with pytest.raises(DeepchecksConfigError) as wrong:
+        _fill(path, lambda: _in_the_way(path))
+    assert not wrong.value.retryable
 
 
 def test_a_failure_at_the_end_does_not_hide_the_runs_error(
