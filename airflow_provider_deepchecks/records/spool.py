@@ -181,6 +181,16 @@ class WholeFile:
             self.discard()
         return True
 
+    def metadata_there(self) -> dict[str, str]:
+        """Metadata of the Parquet file that is there now; none where there is none that can be read."""
+        try:
+            filesystem, path = place(self._path, self._storage_options)
+            with filesystem.open(path, "rb") as file:
+                found = pq.read_schema(file).metadata or {}
+        except Exception:  # each storage has errors of its own
+            return {}
+        return {key.decode(): value.decode("utf-8", "replace") for key, value in found.items()}
+
     def discard(self) -> None:
         """Remove what was written aside."""
         self._spool.discard()

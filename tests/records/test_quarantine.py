@@ -94,6 +94,34 @@ def test_a_file_of_an_earlier_attempt_is_replaced_at_once(
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("place", ["{}/bad.parquet", "memory://mapped/{}/bad.parquet"])
+def test_mapped_tasks_do_not_replace_each_others_rows(tmp_path: Path, place: str) -> None:
+    path = place.format(tmp_path)
+
+    def quarantine(run: str, index: int, rows: int = 1, first: int = 0) -> None:
+        with Quarantine(path, part=(run, index)) as kept:
+            if rows:
+                kept.add(_bad(rows, first))
+
+    def positions_there() -> list[int]:
+        with fsspec.open(path, "rb") as file:
+            found: list[int] = pq.read_table(file).column("_dc_row_position").to_pylist()
+            return found
+
+    quarantine("run 1", 0)
+    quarantine("run 1", 1, rows=0)
+    with pytest.raises(DeepchecksConfigError, match=r"2 rows of this one .*\{\{ ti\.map_index \}\}") as error:
+        quarantine("run 1", 1, rows=2)
+    assert not error.value.retryable
+    assert positions_there() == [0]
+    # A retry of the same task, and the next run, take its place.
+    quarantine("run 1", 0, first=5)
+    assert positions_there() == [5]
+    quarantine("run 2", 1, first=7)
+    assert positions_there() == [7]
+    assert [path.name for path in tmp_path.iterdir()] in ([], ["bad.parquet"])
+
+
 def test_discard_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool, "GROUP_ROWS", 1)
     with Quarantine(tmp_path / "bad.parquet") as quarantine:
