@@ -205,21 +205,19 @@ class Job:
         """
         self._started_at = started_at
         stopped = threading.Event()
-        rows: Iterator[pa.RecordBatch] = self._until(stopped, intake.batches())
+
+        def unless_stopped() -> None:
+            # The first chunk can take all rows, to be sorted: nobody may want it any longer.
+            self._clock.check()
+            if stopped.is_set():
+                raise UploadCancelledError("The upload has ended before all rows were read.")
+
+        rows = intake.batches(unless_stopped)
         kind = "samples" if isinstance(self.target, SampleTarget) else "labels"
         if isinstance(self.target, SampleTarget):
             rows = in_time_order(rows, ordered=self._batch.in_order())
         with closing(ahead(chunks(rows, sizer, kind), stop=stopped.set)) as made:  # type: ignore[arg-type]
             yield from made
-
-    def _until(self, stopped: threading.Event, rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """The rows until nobody wants them any longer: the first chunk can take all of them, to be sorted."""
-        with closing(rows):  # type: ignore[type-var]
-            for batch in rows:
-                self._clock.check()
-                if stopped.is_set():
-                    raise UploadCancelledError("The upload has ended before all rows were read.")
-                yield batch
 
 
 def sample_job(client: DeepchecksClient, model_name: str, version_name: str, batch: Batch) -> Job:

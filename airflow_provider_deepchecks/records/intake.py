@@ -101,12 +101,13 @@ class Intake:
         if self.quarantine is not None:
             self.quarantine.__exit__(*exc)
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
+    def batches(self, between: Callable[[], None] = lambda: None) -> Iterator[pa.RecordBatch]:
         """The rows that can be sent, as wire batches in the source's order. Called again, it starts anew.
 
         Once a row is found that must not be passed over no more rows come, but the rest is still checked, so
         that the error tells all there is to mend.
 
+        :param between: called for each batch read, before it is counted or kept; raises to stop.
         :raises DeepchecksColumnsError: the source's columns do not fit, before the first row.
         :raises DeepchecksInvalidRowsError: after the last row was read.
         """
@@ -118,6 +119,7 @@ class Intake:
         rules, report = self._rules, self.report
         broken: set[Rule] = set()
         for checked in self._checked():
+            between()
             report.add(checked)
             if checked.findings:
                 broken |= rules.broken(checked)

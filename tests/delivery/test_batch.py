@@ -167,6 +167,23 @@ def test_cancelled(client, version, deepchecks_server):
     assert deepchecks_server.stored("m", "v1") == {}
 
 
+def test_cancelled_while_rows_are_only_checked(client, version):
+    """After a bad row the others are read for the error alone, which can take as long as sending them."""
+    cancelled, given = threading.Event(), []
+
+    def tables() -> Iterator[pa.Table]:
+        for number in range(10):
+            if number == 3:
+                cancelled.set()
+            given.append(number)
+            yield table(1, first=number).set_column(2, "p", pa.nulls(1, pa.float64()))
+
+    one = Batch(WatchedSource(tables()), COLUMNS, 10, cancelled=cancelled)
+    with pytest.raises(UploadCancelledError):
+        sample_job(client, "m", "v1", one).run()
+    assert given == [0, 1, 2, 3]
+
+
 @dataclass
 class WatchedSource:
     """Rows that come one batch at a time, and the threads in which they are opened and closed."""
