@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_deepchecks.delivery.checkpoint import Checkpoint, NoCheckpoint
-from airflow_provider_deepchecks.delivery.clock import SystemClock, UploadCancelledError
+from airflow_provider_deepchecks.delivery.clock import SystemClock
 from airflow_provider_deepchecks.delivery.ids import SentIds
 from airflow_provider_deepchecks.delivery.late import LateRows
 from airflow_provider_deepchecks.delivery.receipt import Example, Receipt
@@ -209,8 +209,7 @@ class Job:
         def unless_stopped() -> None:
             # The first chunk can take all rows, to be sorted: nobody may want it any longer.
             self._clock.check()
-            if stopped.is_set():
-                raise UploadCancelledError("The upload has ended before all rows were read.")
+            SystemClock(cancelled=stopped).check()
 
         rows = intake.batches(unless_stopped)
         kind = "samples" if isinstance(self.target, SampleTarget) else "labels"
