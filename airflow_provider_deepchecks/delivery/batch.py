@@ -204,18 +204,19 @@ class Job:
             each attempt, so that a retry knows them again.
         """
         self._started_at = started_at
-        rows: Iterator[pa.RecordBatch] = self._unless_cancelled(intake.batches())
+        stopped = threading.Event()
+
+        def unless_stopped() -> None:
+            # The first chunk can take all rows, to be sorted: nobody may want it any longer.
+            self._clock.check()
+            SystemClock(cancelled=stopped).check()
+
+        rows = intake.batches(unless_stopped)
         kind = "samples" if isinstance(self.target, SampleTarget) else "labels"
         if isinstance(self.target, SampleTarget):
             rows = in_time_order(rows, ordered=self._batch.in_order())
-        with closing(ahead(chunks(rows, sizer, kind))) as made:  # type: ignore[arg-type]
+        with closing(ahead(chunks(rows, sizer, kind), stop=stopped.set)) as made:  # type: ignore[arg-type]
             yield from made
-
-    def _unless_cancelled(self, rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        with closing(rows):  # type: ignore[type-var]
-            for batch in rows:
-                self._clock.check()
-                yield batch
 
 
 def sample_job(client: DeepchecksClient, model_name: str, version_name: str, batch: Batch) -> Job:

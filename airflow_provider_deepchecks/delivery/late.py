@@ -102,18 +102,26 @@ class LateRows:
         """The version's newest sample as it was before an earlier attempt sent rows of this batch.
 
         Samples go out in time order, so no row that the attempt sent is older than that sample: it is the
-        newest one before the earliest of our rows in the version.
+        newest one before the earliest of our rows in the version, or one at the very time of that row.
         """
         earliest: datetime | None = None
+        as_early = 0  # of our rows, so many have that time
         batches: Iterable[pa.RecordBatch] = [first] if self._all_rows is None else self._all_rows()
         for batch in batches:
             times: Any = batch.column(TIME)
             reached = batch.filter(pc.less_equal(times, pa.scalar(self._watermark, times.type)))
             ours = reached.filter(pa.array(_are_in(reached, self._stored(reached) or set())))
             if ours.num_rows:
-                oldest = pc.min(ours.column(TIME)).as_py()
-                earliest = oldest if earliest is None else min(earliest, oldest)
-        return self._watermark if earliest is None else self._newest_before(earliest)
+                found: Any = ours.column(TIME)
+                oldest: datetime = pc.min(found).as_py()
+                if earliest is None or oldest < earliest:
+                    earliest, as_early = oldest, 0
+                as_early += pc.sum(pc.equal(found, pa.scalar(earliest, found.type))).as_py()
+        if earliest is None:
+            return self._watermark
+        if self._count(earliest, earliest + TICK) > as_early:
+            return earliest
+        return self._newest_before(earliest)
 
     # -- the version's rows ----------------------------------------------------------------------------------
 

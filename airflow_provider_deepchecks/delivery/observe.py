@@ -182,11 +182,16 @@ class _Listing:
 def _listing(client: DeepchecksClient, receipt: Receipt, ids: Ids | None) -> _Listing:
     """What the server lists of our rows, each id once whatever number of entries it has."""
     found = _Listing()
-    entries = list(islice(entries_since(client, receipt), MAX_ERRORS + 1))
-    if len(entries) > MAX_ERRORS:
+    entries = entries_since(client, receipt)
+    # Without the rows that the server shows with them, each of which can have nearly a megabyte.
+    errors = [
+        replace(error, sample=None)
+        for error in about(receipt, islice(entries, MAX_ERRORS))
+        if error.sample_id is not None
+    ]
+    if next(entries, None) is not None:
         log.warning("The server lists more than %s errors; the others are not read.", f"{MAX_ERRORS:,}")
         found.whole = False
-    errors = [error for error in about(receipt, entries[:MAX_ERRORS]) if error.sample_id is not None]
     known: Set[str] | None = None
     if ids is not None:
         from airflow_provider_deepchecks.delivery.ids import ours

@@ -46,8 +46,8 @@ T = TypeVar("T")
 
 #: So often a chunk may answer 500 before it is asked whether a row is the cause.
 TRIES_BEFORE_HALVING = 3
-#: Looks for rows of a request that timed out before it is sent again: 15 s in all. A server was seen to store
-#: 10,000 rows 6 s after its client had given up.
+#: Looks for rows of a request that timed out before it is sent again, over some 8 s. A server was seen to
+#: store 10,000 rows 6 s after its client had given up.
 LOOKS_AFTER_TIMEOUT = 4
 #: Rows that are tried to find out whether a server that answers 500 takes any.
 PROBES = 5

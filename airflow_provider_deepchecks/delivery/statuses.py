@@ -9,7 +9,7 @@ from contextlib import closing
 from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
-from airflow_provider_deepchecks.delivery.observe import MAX_COMPARED, stored_rows
+from airflow_provider_deepchecks.delivery.observe import MAX_COMPARED, stored_pieces
 from airflow_provider_deepchecks.delivery.refusals import reason_of, refused_rows
 from airflow_provider_deepchecks.delivery.window import window_of
 from airflow_provider_deepchecks.delivery.write_back import Status
@@ -89,8 +89,10 @@ def _sent_twice(client: DeepchecksClient, receipt: Receipt) -> Set[str]:
     """Ids that are stored, where one sending of a row can have been refused and another one stored."""
     if receipt.kind != "samples" or not receipt.resent or receipt.version_id is None:
         return set()
-    found = stored_rows(client, receipt.version_id, *window_of(receipt), most=MAX_COMPARED)
-    return set(found or ())
+    found: set[str] = set()
+    for rows in stored_pieces(client, receipt.version_id, *window_of(receipt), most=MAX_COMPARED):
+        found.update(rows or ())
+    return found
 
 
 def _fitting(text: str | None, most: int) -> str | None:

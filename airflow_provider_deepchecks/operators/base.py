@@ -339,6 +339,10 @@ class UploadOperator(BaseOperator):
             per_send=self.hook.samples_per_send,
             checks=CheckOptions(self.timezone, self.timestamp_unit, self.non_finite),
             bad_rows=BadRowRules(
+                part=(
+                    f"{ti.dag_id}/{ti.task_id}/{ti.run_id}",
+                    ti.map_index if ti.map_index is not None else -1,
+                ),
                 on_invalid=self.on_invalid_rows,
                 on_late=self.on_late_rows,
                 max_invalid=self.max_invalid_rows,

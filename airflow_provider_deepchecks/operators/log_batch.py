@@ -58,8 +58,9 @@ class DeepchecksLogBatchOperator(UploadOperator):
     :param on_invalid_rows: ``fail`` (nothing more is sent), or ``quarantine``: bad rows go to
         ``quarantine_path`` and the others are sent.
     :param quarantine_path: Parquet file, local or on object storage, for bad rows with their reasons
-        (templated). When waiting ends with rows that are not in, here or in a sensor, all that the server
-        lists about them goes beside it: ``bad.parquet`` -> ``bad-errors.parquet``.
+        (templated); each mapped task needs its own, with ``{{ ti.map_index }}`` in it. When waiting ends with
+        rows that are not in, here or in a sensor, all that the server lists about them goes beside it:
+        ``bad.parquet`` -> ``bad-errors.parquet``.
     :param max_invalid_rows: with ``quarantine``, fail when more rows are bad: a count (int) or a share
         (float).
     :param on_late_rows: rows older than the version's newest sample (watermark): ``fail``, ``send`` or

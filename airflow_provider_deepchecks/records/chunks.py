@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_provider_deepchecks.records.batches import close_steps
 from airflow_provider_deepchecks.records.columns import LABEL, SAMPLE_ID, TIME
 from airflow_provider_deepchecks.records.encode import (
     LABEL_COLUMNS,
@@ -145,7 +146,8 @@ class ChunkSizer:
 def chunks(
     batches: Iterable[pa.RecordBatch], sizer: ChunkSizer | None = None, kind: Kind = "samples"
 ) -> Iterator[Chunk]:
-    """Cut a stream of wire batches of any size into encoded chunks; the order of the rows is kept.
+    """Cut a stream of wire batches of any size into encoded chunks; the order of the rows is kept. Closed
+    early, it closes the stream.
 
     Tiny batches are put together, so that only the last chunk may be far below its bounds. The bytes of a
     body are estimated before it is encoded and checked after.
@@ -156,12 +158,17 @@ def chunks(
     """
     sizer = sizer or ChunkSizer(max_rows=MAX_ROWS if kind == "samples" else MAX_LABEL_ROWS)
     queue = _RowQueue(kind)
-    for batch in batches:
-        queue.push(batch)
-        while queue.holds_more_than(sizer):
+    steps = iter(batches)
+    try:
+        for batch in steps:
+            queue.push(batch)
+            while queue.holds_more_than(sizer):
+                yield queue.pop(sizer)
+        while queue.rows:
             yield queue.pop(sizer)
-    while queue.rows:
-        yield queue.pop(sizer)
+    finally:
+        # Here and now: whoever holds on to the rows' generator, as a traceback does, would keep it open.
+        close_steps(steps)
 
 
 class _RowQueue:

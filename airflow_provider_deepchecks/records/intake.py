@@ -40,12 +40,14 @@ class BadRowRules:
     :param on_late: the same for rows older than the version's newest sample, or ``send``.
     :param max_invalid: most rows set aside: a count (int), a share (float), or None for any number.
     :param quarantine_path: Parquet file for them; a path, URL or ObjectStoragePath.
+    :param part: run of a task, and which of its mapped tasks this is: none replaces the file of another one.
     """
 
     on_invalid: Literal["fail", "quarantine"] = "fail"
     on_late: Literal["fail", "send", "quarantine"] = "fail"
     max_invalid: int | float | None = None
     quarantine_path: Any = None
+    part: tuple[str, int] | None = None
 
     def broken(self, checked: Checked) -> set[Rule]:
         """The rules by which a batch holds a bad row that must not be passed over."""
@@ -80,7 +82,9 @@ class Intake:
         self.report = CheckReport()
         #: All rows are read, so that the report is final.
         self.complete = False
-        self.quarantine = None if rules.quarantine_path is None else Quarantine(rules.quarantine_path)
+        self.quarantine = (
+            None if rules.quarantine_path is None else Quarantine(rules.quarantine_path, part=rules.part)
+        )
         self._source = source
         self._new_checker = new_checker
         self._rules = rules
@@ -97,12 +101,13 @@ class Intake:
         if self.quarantine is not None:
             self.quarantine.__exit__(*exc)
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
+    def batches(self, between: Callable[[], None] = lambda: None) -> Iterator[pa.RecordBatch]:
         """The rows that can be sent, as wire batches in the source's order. Called again, it starts anew.
 
         Once a row is found that must not be passed over no more rows come, but the rest is still checked, so
         that the error tells all there is to mend.
 
+        :param between: called for each batch read, before it is counted or kept; raises to stop.
         :raises DeepchecksColumnsError: the source's columns do not fit, before the first row.
         :raises DeepchecksInvalidRowsError: after the last row was read.
         """
@@ -114,6 +119,7 @@ class Intake:
         rules, report = self._rules, self.report
         broken: set[Rule] = set()
         for checked in self._checked():
+            between()
             report.add(checked)
             if checked.findings:
                 broken |= rules.broken(checked)

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Keys of the file's metadata that tell whose rows it holds.
+_RUN, _INDEX = "deepchecks_run", "deepchecks_map_index"
+
 
 class Quarantine:
     """The quarantine of one run. As a context manager it publishes the file at the end, after an error too.
@@ -49,18 +52,26 @@ class Quarantine:
 
     :param path: local path, URL of an fsspec filesystem (``s3://...``), or an ObjectStoragePath.
     :param storage_options: options of the filesystem, for URLs.
+    :param part: run of a task, and which of its mapped tasks this is. A file of another one is not replaced.
     :raises DeepchecksConfigError: the file cannot be written there; told on entering where that can be known.
     """
 
-    def __init__(self, path: Any, *, storage_options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        path: Any,
+        *,
+        storage_options: Mapping[str, Any] | None = None,
+        part: tuple[str, int] | None = None,
+    ) -> None:
         told: Any = {
             "what": "quarantine file",
             "setting": "quarantine_path",
             "storage_options": storage_options,
         }
         self.path = str(path)
-        self._kept = _RowFile(lambda: WholeFile(path, **told))
-        self._rejected = _RowFile(lambda: WholeFile(beside(path, "rejected"), **told))
+        metadata = None if part is None else {_RUN: part[0], _INDEX: str(part[1])}
+        self._kept = _RowFile(lambda: WholeFile(path, **told), metadata)
+        self._rejected = _RowFile(lambda: WholeFile(beside(path, "rejected"), **told), metadata)
 
     def __enter__(self) -> Quarantine:
         self._kept.file.prepare()
@@ -108,8 +119,9 @@ class Quarantine:
         """Publish what is in quarantine.
 
         :return: the paths of the files, none when no row is in quarantine.
+        :raises DeepchecksConfigError: a file cannot be written, or is that of another mapped task.
         """
-        return [file.shown for file in (self._kept.file, self._rejected.file) if file.publish()]
+        return [rows.file.shown for rows in (self._kept, self._rejected) if rows.publish()]
 
     def discard(self) -> None:
         """Forget what is in quarantine."""
@@ -123,10 +135,12 @@ class _RowFile:
     The batches of a source may differ in their types, and a Parquet file has one for each column.
 
     :param new_file: makes the file.
+    :param metadata: of the file; tells whose it is.
     """
 
-    def __init__(self, new_file: Callable[[], WholeFile]) -> None:
+    def __init__(self, new_file: Callable[[], WholeFile], metadata: dict[str, str] | None) -> None:
         self._new_file = new_file
+        self._metadata = metadata
         self._schema: pa.Schema | None = None
         self.file = new_file()
 
@@ -135,11 +149,38 @@ class _RowFile:
         schema = batch.schema if self._schema is None else _holding(self._schema, batch.schema)
         if self._schema is not None and schema != self._schema:
             written, self.file = self.file, self._new_file()
-            for before in written.batches():
-                self.file.add(_as(before, schema))
-            written.discard()
+            try:
+                for before in written.batches():
+                    self._write(before, schema)
+            finally:
+                written.discard()
         self._schema = schema
-        self.file.add(_as(batch, schema))
+        self._write(batch, schema)
+
+    def _write(self, batch: pa.RecordBatch, schema: pa.Schema) -> None:
+        self.file.add(_as(batch, schema).replace_schema_metadata(self._metadata))
+
+    def publish(self) -> bool:
+        """Make the file appear; False when there is nothing in it.
+
+        :raises DeepchecksConfigError: see :meth:`WholeFile.publish`; or another mapped task's is there.
+        """
+        if self.file.rows and self._is_of_another():
+            rows = self.file.rows
+            self.discard()
+            raise DeepchecksConfigError(
+                f"The quarantine file {self.file.shown} holds rows of another mapped task of this run, and "
+                f"{rows:,} rows of this one would take their place. Give each a file of its own, with "
+                "{{ ti.map_index }} in quarantine_path, and run the tasks again: rows that are in stay as "
+                "they are."
+            )
+        return self.file.publish()
+
+    def _is_of_another(self) -> bool:
+        if self._metadata is None:
+            return False
+        there = self.file.metadata_there()
+        return there.get(_RUN) == self._metadata[_RUN] and there.get(_INDEX) != self._metadata[_INDEX]
 
     def discard(self) -> None:
         """Forget all rows."""

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 #: Rows and bytes that are collected for one row group, so that single rows do not make a group each.
 GROUP_ROWS, GROUP_BYTES = 65_536, 16 * 2**20
 
+#: Errors of a path that is as wrong at the next try. Others may pass: a full disk, a storage that is silent.
+_WRONG_PLACE = (PermissionError, FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
+
 
 def _temporary_file() -> Path:
     handle, name = tempfile.mkstemp(prefix="deepchecks-", suffix=".parquet")
@@ -162,7 +165,7 @@ class WholeFile:
     def publish(self) -> bool:
         """Make the file appear; False when there is nothing in it.
 
-        :raises DeepchecksConfigError: it cannot be written.
+        :raises DeepchecksConfigError: it cannot be written; retryable when the path is not to blame.
         """
         if not self.rows:
             return False
@@ -177,6 +180,16 @@ class WholeFile:
         finally:
             self.discard()
         return True
+
+    def metadata_there(self) -> dict[str, str]:
+        """Metadata of the Parquet file that is there now; none where there is none that can be read."""
+        try:
+            filesystem, path = place(self._path, self._storage_options)
+            with filesystem.open(path, "rb") as file:
+                found = pq.read_schema(file).metadata or {}
+        except Exception:  # each storage has errors of its own
+            return {}
+        return {key.decode(): value.decode("utf-8", "replace") for key, value in found.items()}
 
     def discard(self) -> None:
         """Remove what was written aside."""
@@ -196,9 +209,11 @@ class WholeFile:
             yield
         except (OSError, ValueError, ImportError, pa.ArrowException) as error:
             rows = f" with {self.rows:,} rows" if self.rows else ""
-            raise DeepchecksConfigError(
+            told = DeepchecksConfigError(
                 f"The {self._what} {self.shown}{rows} cannot be written: {error}. Check {self._setting}."
-            ) from error
+            )
+            told.retryable = isinstance(error, OSError) and not isinstance(error, _WRONG_PLACE)
+            raise told from error
 
 
 def place(path: Any, storage_options: Mapping[str, Any] | None = None) -> tuple[Any, str]:
@@ -216,6 +231,9 @@ def copy_whole(source: Path, path: Any, storage_options: Mapping[str, Any] | Non
         filesystem.put_file(str(source), target)
         return
     Path(target).parent.mkdir(parents=True, exist_ok=True)
-    half = f"{target}.{uuid.uuid4().hex}.half"
-    shutil.copyfile(source, half)
-    os.replace(half, target)
+    half = Path(f"{target}.{uuid.uuid4().hex}.half")
+    try:
+        shutil.copyfile(source, half)
+        os.replace(half, target)
+    finally:
+        half.unlink(missing_ok=True)

@@ -4,8 +4,12 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +19,7 @@ from airflow_provider_deepchecks.delivery.batch import Batch, label_job, sample_
 from airflow_provider_deepchecks.delivery.checkpoint import FileCheckpoint
 from airflow_provider_deepchecks.delivery.clock import UploadCancelledError
 from airflow_provider_deepchecks.exceptions import (
+    DeepchecksAuthError,
     DeepchecksConfigError,
     DeepchecksInvalidRowsError,
     DeepchecksLateRowsError,
@@ -25,6 +30,9 @@ from airflow_provider_deepchecks.records.columns import Columns
 from airflow_provider_deepchecks.records.intake import BadRowRules
 from airflow_provider_deepchecks.records.sources import open_frame
 from tests.delivery.conftest import START
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 COLUMNS = Columns(sample_id="id", timestamp="t", prediction="p")
 
@@ -156,6 +164,91 @@ def test_cancelled(client, version, deepchecks_server):
         sample_job(client, "m", "v1", one).run()
     with pytest.raises(UploadCancelledError):
         sample_job(client, "m", "v1", one).check()
+    assert deepchecks_server.stored("m", "v1") == {}
+
+
+def test_cancelled_while_rows_are_only_checked(client, version):
+    """After a bad row the others are read for the error alone, which can take as long as sending them."""
+    cancelled, given = threading.Event(), []
+
+    def tables() -> Iterator[pa.Table]:
+        for number in range(10):
+            if number == 3:
+                cancelled.set()
+            given.append(number)
+            yield table(1, first=number).set_column(2, "p", pa.nulls(1, pa.float64()))
+
+    one = Batch(WatchedSource(tables()), COLUMNS, 10, cancelled=cancelled)
+    with pytest.raises(UploadCancelledError):
+        sample_job(client, "m", "v1", one).run()
+    assert given == [0, 1, 2, 3]
+
+
+@dataclass
+class WatchedSource:
+    """Rows that come one batch at a time, and the threads in which they are opened and closed."""
+
+    tables: Iterable[pa.Table]
+    threads: list[int] = field(default_factory=list)
+    description = "watched rows"
+    rereadable = ordered = untyped = False
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        self.threads.append(threading.get_ident())
+        try:
+            for rows in self.tables:
+                yield from rows.to_batches()
+        finally:
+            self.threads.append(threading.get_ident())
+
+    def in_order(self, time: str, sample_id: str, *, naive_is_utc: bool) -> bool:
+        return False
+
+    def fingerprint(self) -> str:
+        return "watched"
+
+
+def test_a_source_is_closed_where_it_was_opened(client, version, deepchecks_server):
+    """SQLite's connections may be used nowhere else; and what a failed upload read from is closed when it
+    ends, not when its error is forgotten.
+    """
+    source = WatchedSource([table(10, first=10 * number) for number in range(20)])
+    job = sample_job(client, "m", "v1", Batch(source, COLUMNS, 10))
+    deepchecks_server.answer_next(401, path="/data")
+    with pytest.raises(DeepchecksAuthError):
+        job.run()
+    opened, closed = source.threads
+    assert opened == closed != threading.get_ident()
+
+
+class TaskTimeout(BaseException):
+    """What Airflow raises in the main thread, wherever that is."""
+
+
+def test_reading_ends_soon_when_the_task_does(client, version, deepchecks_server):
+    """Rows that have to be sorted are all read before one is sent: a time-out does not wait for that."""
+
+    def time_out(*_: object) -> None:
+        raise TaskTimeout
+
+    given = []
+
+    def tables() -> Iterator[pa.Table]:
+        for number in range(1_000):
+            if number == 3:
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
+            if number > 3:
+                time.sleep(0.02)
+            given.append(number)
+            yield table(1, first=number)
+
+    before = signal.signal(signal.SIGALRM, time_out)
+    try:
+        with pytest.raises(TaskTimeout):
+            sample_job(client, "m", "v1", Batch(WatchedSource(tables()), COLUMNS, 10)).run()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert len(given) < 500
     assert deepchecks_server.stored("m", "v1") == {}
 
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from airflow_provider_deepchecks.delivery import late
 from airflow_provider_deepchecks.delivery.late import LateRows
 from airflow_provider_deepchecks.records.checked import Checked
 from tests.delivery.conftest import START, rows, stream, uploader
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 SECOND = timedelta(seconds=1)
 
@@ -114,6 +112,16 @@ def test_rows_that_were_late_before_are_still_late(client, version, clock):
     parts = [batch.slice(0, 3), batch.slice(3, 7)]
     check = again(client, version, *parts)
     assert [late_positions(check, part) for part in parts] == [[0, 1, 2], [3]]
+
+
+def test_rows_at_the_time_of_the_newest_sample_hide_it_from_no_retry(client, version, clock):
+    """Days for times: the attempt before sent rows of the very day of the version's newest sample."""
+    day = rows(6, start=START + 5 * SECOND, step=timedelta(0))
+    store(client, clock, rows(6, prefix="other"), day)
+    both = pa.Table.from_batches([rows(3, prefix="new", first=3), day])
+    batch = both.combine_chunks().to_batches()[0]
+    parts = [batch.slice(0, 5), batch.slice(5)]
+    assert late_positions(again(client, version, *parts), batch) == [3, 4]
 
 
 def test_retry_that_had_sent_nothing(client, version, clock):

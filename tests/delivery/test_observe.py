@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -296,6 +297,24 @@ def test_reading_errors_has_an_end(
     receipt = uploader(client, clock).run(stream(rows(5, start=START.now(START.tzinfo) + timedelta(days=1))))
     assert observe(client, receipt).refused_count == 3
     assert "more than 3 errors" in caplog.text
+
+
+def test_refused_rows_are_not_held_in_memory(
+    deepchecks_server: LocalServer, client: DeepchecksClient, clock: FastClock
+) -> None:
+    """A thousand waits share a triggerer: what one look reads is let go of again, page by page."""
+    deepchecks_server.create_model(
+        "m", "regression", features={"f": "numeric"}, additional_data={"note": "text"}
+    )
+    refused = rows(3_000, start=START.now(START.tzinfo) + timedelta(days=1))
+    refused = refused.append_column("note", pa.array(["x" * 10_000] * refused.num_rows))
+    receipt = uploader(client, clock).run(stream(refused))
+    tracemalloc.start()
+    try:
+        assert observe(client, receipt).refused_count == 3_000
+        assert tracemalloc.get_traced_memory()[1] < 25_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_looks_are_quick(version: CreatedVersion, client: DeepchecksClient, clock: FastClock) -> None:

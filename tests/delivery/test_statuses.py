@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
+from airflow_provider_deepchecks.delivery import observe
 from airflow_provider_deepchecks.delivery.ids import SentIds
 from airflow_provider_deepchecks.delivery.receipt import Example
 from airflow_provider_deepchecks.delivery.statuses import when_sent, when_settled
@@ -135,3 +136,19 @@ def test_a_row_sent_twice_and_refused_once_is_stored(
     deepchecks_server.clock.advance(60)
     post(deepchecks_server, version, {"_dc_sample_id": "s0", "_dc_time": ahead.isoformat()})
     assert [ids for _, _, ids in told(client, replace(receipt, resent=1))] == [["s1"]]
+
+
+def test_stored_rows_are_read_in_pieces(
+    deepchecks_server: LocalServer,
+    version: CreatedVersion,
+    client: DeepchecksClient,
+    clock: FastClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They come with all their columns: those of a whole window would not fit into memory."""
+    receipt = uploader(client, clock).run(stream(rows(20)))
+    post(deepchecks_server, version, {"_dc_sample_id": "s3", "f": "text"})
+    monkeypatch.setattr(observe, "ROWS_AT_ONCE", 6)
+    assert list(told(client, replace(receipt, resent=1))) == []
+    asked = [one for one in deepchecks_server.exchanges if one.path.endswith("/get-prod-data")]
+    assert len(asked) == 4

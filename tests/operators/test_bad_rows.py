@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -153,6 +155,30 @@ def test_quarantine(server, tmp_path):
     # The file is there although the task failed.
     assert pq.read_table(tmp_path / "limited.parquet").num_rows == 3
     assert "3 cannot be sent" in str(ran.errors["limited"][0])
+
+
+def test_mapped_tasks_do_not_replace_each_others_quarantine(server, tmp_path):
+    """A green task's bad rows are in its file, whichever task comes last."""
+    paths = []
+    for number in range(2):
+        rows = [*make_rows(2, prefix=f"part{number}-"), {**ROWS[0], "id": f"bad{number}", "t": None}]
+        paths.append(str(tmp_path / f"{number}.json"))
+        Path(paths[-1]).write_text("\n".join(map(json.dumps, rows)))
+    kept = {"on_invalid_rows": "quarantine", "on_late_rows": "send", **TARGET}
+    own = str(tmp_path / "bad-{{ ti.map_index }}.parquet")
+    with new_dag() as dag:
+        DeepchecksLogBatchOperator.partial(
+            task_id="shared", quarantine_path=str(tmp_path / "bad.parquet"), **kept
+        ).expand(data=paths)
+        DeepchecksLogBatchOperator.partial(task_id="own", quarantine_path=own, **kept).expand(data=paths)
+    ran = run_dag(dag)
+    assert sorted(ran.states.values()) == ["failed", "success", "success", "success"]
+    assert {ran.states[f"own[{number}]"] for number in range(2)} == {"success"}
+    ((_, (error,)),) = ran.errors.items()
+    assert "holds rows of another mapped task" in str(error)
+    for number in range(2):
+        found = pq.read_table(tmp_path / f"bad-{number}.parquet")
+        assert found.column("id").to_pylist() == [f"bad{number}"]
 
 
 # -- late rows ---------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_provider_deepchecks.records import ahead as module
 from airflow_provider_deepchecks.records.ahead import ahead
 
 if TYPE_CHECKING:
@@ -124,6 +125,34 @@ def test_error_of_the_caller_closes_the_source() -> None:
     with pytest.raises(RuntimeError, match="send failed"):
         items.throw(RuntimeError("send failed"))
     assert source.closed
+
+
+def test_a_source_that_hangs_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A task that times out ends, though its database does not answer; what it answers later is closed."""
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    asked, answers, closed = threading.Event(), threading.Event(), threading.Event()
+
+    def source() -> Iterator[int]:
+        try:
+            yield 1
+            asked.set()
+            answers.wait(30)
+            yield 2
+        finally:
+            closed.set()
+
+    stopped: list[bool] = []
+    items = ahead(source(), stop=lambda: stopped.append(closed.is_set()))
+    assert next(items) == 1
+    assert asked.wait(10)
+    items.close()
+    assert stopped == [False]
+    assert not closed.is_set()
+    assert "not waited for" in caplog.text
+    answers.set()
+    assert closed.wait(10)
 
 
 def test_context_of_the_task_holds_in_the_thread() -> None:

@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_deepchecks.exceptions import DeepchecksConfigError
 from airflow_provider_deepchecks.records import spool
@@ -29,7 +30,7 @@ def _bad(rows: int = 2, first: int = 0) -> Any:
     return check(checker({"x": "integer"}), rows_of(rows, x=[0.5] * rows), first=first)
 
 
-def _fill(path: Path, meanwhile: Callable[[], object]) -> None:
+def _fill(path: Path | str, meanwhile: Callable[[], object] = lambda: None) -> None:
     with Quarantine(path) as quarantine:
         quarantine.add(_bad())
         meanwhile()
@@ -91,6 +92,34 @@ def test_a_file_of_an_earlier_attempt_is_replaced_at_once(
         assert len(list(tmp_path.iterdir())) == 2
     assert pq.read_table(path).num_rows == 5
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("place", ["{}/bad.parquet", "memory://mapped/{}/bad.parquet"])
+def test_mapped_tasks_do_not_replace_each_others_rows(tmp_path: Path, place: str) -> None:
+    path = place.format(tmp_path)
+
+    def quarantine(run: str, index: int, rows: int = 1, first: int = 0) -> None:
+        with Quarantine(path, part=(run, index)) as kept:
+            if rows:
+                kept.add(_bad(rows, first))
+
+    def positions_there() -> list[int]:
+        with fsspec.open(path, "rb") as file:
+            found: list[int] = pq.read_table(file).column("_dc_row_position").to_pylist()
+            return found
+
+    quarantine("run 1", 0)
+    quarantine("run 1", 1, rows=0)
+    with pytest.raises(DeepchecksConfigError, match=r"2 rows of this one .*\{\{ ti\.map_index \}\}") as error:
+        quarantine("run 1", 1, rows=2)
+    assert not error.value.retryable
+    assert positions_there() == [0]
+    # A retry of the same task, and the next run, take its place.
+    quarantine("run 1", 0, first=5)
+    assert positions_there() == [5]
+    quarantine("run 2", 1, first=7)
+    assert positions_there() == [7]
+    assert [path.name for path in tmp_path.iterdir()] in ([], ["bad.parquet"])
 
 
 def test_discard_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,6 +300,27 @@ def test_a_failure_at_the_end_is_told_with_the_rows(tmp_path: Path) -> None:
     with pytest.raises(DeepchecksConfigError, match="with 2 rows cannot be written"):
         _fill(path, lambda: _in_the_way(path))
     assert list(tmp_path.iterdir()) == [path]
+
+
+class SilentStorage(MemoryFileSystem):
+    """Object storage that does not answer."""
+
+    protocol = "silent"
+
+    def put_file(self, *_: Any, **__: Any) -> None:
+        raise TimeoutError("no answer within 60 s")
+
+
+def test_a_storage_that_does_not_answer_may_do_so_later(tmp_path: Path) -> None:
+    """The rows are sent: the task's retries are there to have the file written."""
+    fsspec.register_implementation("silent", SilentStorage, clobber=True)
+    with pytest.raises(DeepchecksConfigError, match="no answer within 60 s") as silent:
+        _fill("silent://bucket/bad.parquet")
+    assert silent.value.retryable
+    path = tmp_path / "bad.parquet"
+    with pytest.raises(DeepchecksConfigError) as wrong:
+        _fill(path, lambda: _in_the_way(path))
+    assert not wrong.value.retryable
 
 
 def test_a_failure_at_the_end_does_not_hide_the_runs_error(

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_deepchecks.records import spool as module
-from airflow_provider_deepchecks.records.spool import Spool
+from airflow_provider_deepchecks.records.spool import Spool, copy_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,3 +59,12 @@ def test_no_rows_are_a_file_where_the_schema_is_known() -> None:
     with Spool(SCHEMA) as spool:
         assert pq.read_table(spool.finish()).schema == SCHEMA
         assert read(spool) == []
+
+
+def test_a_copy_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"rows")
+    (target / "in-the-way").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        copy_whole(source, str(target))
+    assert sorted(tmp_path.iterdir()) == [source, target]
