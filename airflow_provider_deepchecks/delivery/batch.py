@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_deepchecks.delivery.checkpoint import Checkpoint, NoCheckpoint
 from airflow_provider_deepchecks.delivery.clock import SystemClock
-from airflow_provider_deepchecks.delivery.ids import SentIds
+from airflow_provider_deepchecks.delivery.ids import SentIds, check_ids_path
 from airflow_provider_deepchecks.delivery.late import LateRows
 from airflow_provider_deepchecks.delivery.receipt import Example, Receipt
 from airflow_provider_deepchecks.delivery.targets import LabelTarget, SampleTarget
@@ -131,6 +131,7 @@ class Job:
         """Read, check and send every row.
 
         :return: the receipt. The rows sent are *waiting* in it: the server has yet to store them.
+        :raises DeepchecksConfigError: a file or table that is to be written cannot be: nothing was sent.
         :raises DeepchecksInvalidRowsError: rows that cannot be sent, where they may not be passed over.
         :raises DeepchecksError: the source cannot be read, or the rows cannot be sent.
         """
@@ -139,6 +140,10 @@ class Job:
         sizer = ChunkSizer(max_rows=batch.per_send)
         with ExitStack() as stack:
             table = batch.status_table
+            if table is not None:
+                table.check()
+            if batch.ids_path is not None:
+                check_ids_path(batch.ids_path)
             set_aside = stack.enter_context(SetAside()) if table is not None else None
             intake = stack.enter_context(self._intake(batch.bad_rows, set_aside))
             wanted = batch.ids_path is not None or table is not None
