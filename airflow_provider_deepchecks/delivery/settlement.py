@@ -59,6 +59,10 @@ class State(StrEnum):
     STALLED = "stalled"
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 @dataclass(frozen=True)
 class SettlementRules:
     """What counts as settled, lost, stalled.
@@ -72,6 +76,7 @@ class SettlementRules:
         counts cannot decide; with ``ids`` nothing passes unless they were compared.
     :param allow_unmatched: labels only: labels that show on no sample of the window are no failure (the
         server keeps them until the sample comes).
+    :raises DeepchecksConfigError: a value that a rule cannot have.
     """
 
     max_refused: int | float = 0
@@ -84,16 +89,14 @@ class SettlementRules:
         if self.verify not in ("auto", "counts", "ids"):
             raise DeepchecksConfigError(f"verify is {self.verify!r}; it is 'auto', 'counts' or 'ids'.")
         share = isinstance(self.max_refused, float)
-        if isinstance(self.max_refused, bool) or self.max_refused < 0 or (share and self.max_refused > 1):
+        if not _is_number(self.max_refused) or self.max_refused < 0 or (share and self.max_refused > 1):
             raise DeepchecksConfigError(
                 f"max_refused is {self.max_refused!r}; it is a count of rows (0, 1, ...) or a share (0.0 to "
                 "1.0)."
             )
         for name in ("lost_after", "stall_after"):
-            if getattr(self, name) < 0:
-                raise DeepchecksConfigError(
-                    f"{name} is {getattr(self, name)!r} seconds; it cannot be negative."
-                )
+            if not _is_number(seconds := getattr(self, name)) or seconds < 0:
+                raise DeepchecksConfigError(f"{name} is {seconds!r}; give seconds, a number of at least 0.")
 
     def allowed_refusals(self, rows: int) -> int:
         """How many of ``rows`` may be refused."""

@@ -289,6 +289,8 @@ class UploadOperator(BaseOperator):
 
         :raises DeepchecksConfigError: naming the setting.
         """
+        from airflow_provider_deepchecks.records.sources import is_path
+
         self._one_of("on_invalid_rows", "fail", "quarantine")
         self._one_of("on_late_rows", "fail", "send", "quarantine")
         for setting in ("on_invalid_rows", "on_late_rows"):
@@ -308,10 +310,14 @@ class UploadOperator(BaseOperator):
                 "verify='ids' in a deferrable task needs ids_path=, a file for the sample ids that the "
                 "triggerer can read too; or set deferrable=False."
             )
-        for setting in ("sql", "table", "model_name", "model_version"):
+        for setting in ("sql", "table", "sql_conn_id", "data_conn_id", "model_name", "model_version"):
             value = getattr(self, setting)
             if value is not None and not isinstance(value, str):
                 raise DeepchecksConfigError(f"{setting}= is {type(value).__name__}: give text.")
+        for setting in ("quarantine_path", "checkpoint_path", "ids_path"):
+            value = getattr(self, setting)
+            if value is not None and not is_path(value):
+                raise DeepchecksConfigError(f"{setting}= is {type(value).__name__}: give a path or a URI.")
         self._rules()
         self._source_arguments().check()
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,8 +12,6 @@ from airflow_provider_deepchecks.exceptions import DeepchecksConfigError
 from airflow_provider_deepchecks.operators.base import UploadOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from airflow_provider_deepchecks.client.api import DeepchecksClient
     from airflow_provider_deepchecks.delivery.batch import Batch, Job
     from airflow_provider_deepchecks.records.columns import Columns
@@ -136,6 +135,11 @@ class DeepchecksLogBatchOperator(UploadOperator):
     def _check_arguments(self) -> None:
         super()._check_arguments()
         self._at_least_one("samples_per_send")
+        probas = self.prediction_probas_columns
+        if probas is not None and not isinstance(probas, Sequence):
+            raise DeepchecksConfigError(
+                f"prediction_probas_columns={probas!r}: name one column a class, or one column of lists."
+            )
         if not self.model_version:
             raise DeepchecksConfigError("model_version= is empty once it is rendered: name a version.")
 
