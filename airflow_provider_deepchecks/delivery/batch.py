@@ -19,7 +19,7 @@ from airflow_provider_deepchecks.delivery.clock import SystemClock
 from airflow_provider_deepchecks.delivery.ids import SentIds, check_ids_path
 from airflow_provider_deepchecks.delivery.late import LateRows
 from airflow_provider_deepchecks.delivery.receipt import Example, Receipt
-from airflow_provider_deepchecks.delivery.targets import LabelTarget, SampleTarget
+from airflow_provider_deepchecks.delivery.targets import LabelTarget, SampleTarget, sample_target
 from airflow_provider_deepchecks.delivery.uploader import Uploader, UploadOptions
 from airflow_provider_deepchecks.exceptions import DeepchecksNotFoundError
 from airflow_provider_deepchecks.records.ahead import ahead
@@ -229,11 +229,11 @@ def sample_job(client: DeepchecksClient, model_name: str, version_name: str, bat
     :raises DeepchecksNotFoundError: no such model or version; the message lists the nearest names.
     :raises DeepchecksColumnsError: a column setting that the version cannot have.
     """
-    model, version = client.resolve(model_name, version_name)
-    assert version is not None
-    watermark = client.version(version.id).end_time
-    schema = RecordSchema.samples(client.schema(version.id), client.model(model.id).task_type, batch.columns)
+    target = sample_target(client, model_name, version_name)
+    task_type = client.model(target.model_id).task_type
+    schema = RecordSchema.samples(client.schema(target.version_id), task_type, batch.columns)
     late = None
+    watermark = target.watermark
     if batch.bad_rows.on_late != "send" and watermark is not None and batch.columns.timestamp is not None:
 
         def all_rows() -> Iterator[pa.RecordBatch]:
@@ -242,7 +242,7 @@ def sample_job(client: DeepchecksClient, model_name: str, version_name: str, bat
 
         late = LateRows(
             client,
-            version.id,
+            target.version_id,
             watermark,
             repeated=batch.repeated,
             all_rows=all_rows if batch.source.rereadable else None,
@@ -252,7 +252,6 @@ def sample_job(client: DeepchecksClient, model_name: str, version_name: str, bat
             "The rows come without times, so each gets the time of this upload. Deepchecks monitors windows "
             "of time: give the times of the predictions (timestamp_column, or timestamps)."
         )
-    target = SampleTarget(model.name, model.id, version.name, version.id, watermark)
     return Job(client, batch, target, schema, late=late)
 
 

@@ -23,13 +23,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
 from airflow_provider_deepchecks.delivery.receipt import Example, Receipt
-from airflow_provider_deepchecks.exceptions import (
-    DeepchecksConfigError,
-    DeepchecksError,
-    DeepchecksLostRowsError,
-    DeepchecksRefusedRowsError,
-    DeepchecksStalledError,
-)
+from airflow_provider_deepchecks.exceptions import DeepchecksConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,28 +117,6 @@ class Settlement:
     def done(self) -> bool:
         """Whether looking again can change nothing."""
         return self.state is not State.WAITING
-
-    def raise_for_state(self) -> None:
-        """Raise the error of a failed settlement; do nothing when settled or waiting.
-
-        :raises DeepchecksRefusedRowsError: REFUSED.
-        :raises DeepchecksLostRowsError: LOST.
-        :raises DeepchecksStalledError: STALLED.
-        """
-        error = self.error()
-        if error is not None:
-            raise error
-
-    def error(self) -> DeepchecksError | None:
-        """The error of a failed settlement, None when settled or waiting."""
-        if self.state is State.REFUSED:
-            ids = [row.sample_id for row in self.refused if row.sample_id is not None]
-            return DeepchecksRefusedRowsError(self.message, sample_ids=ids)
-        if self.state is State.LOST:
-            return DeepchecksLostRowsError(self.message)
-        if self.state is State.STALLED:
-            return DeepchecksStalledError(self.message)
-        return None
 
 
 @dataclass(frozen=True)

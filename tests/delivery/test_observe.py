@@ -18,10 +18,19 @@ from airflow_provider_deepchecks.delivery.ids import SentIds
 from airflow_provider_deepchecks.delivery.observe import compare, look, observe, same_label, stored_pieces
 from airflow_provider_deepchecks.delivery.refusals import refused_rows
 from airflow_provider_deepchecks.delivery.settlement import SettlementRules, State
-from airflow_provider_deepchecks.delivery.targets import label_target, sample_target
+from airflow_provider_deepchecks.delivery.targets import sample_target
 from airflow_provider_deepchecks.delivery.window import window_of
 from airflow_provider_deepchecks.exceptions import DeepchecksSourceError
-from tests.delivery.conftest import START, FastClock, connect, label_rows, rows, stream, uploader
+from tests.delivery.conftest import (
+    START,
+    FastClock,
+    connect,
+    label_rows,
+    label_target,
+    rows,
+    stream,
+    uploader,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
