@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow_provider_deepchecks.client.api import DeepchecksClient
-    from airflow_provider_deepchecks.client.types import VersionStatus
+    from airflow_provider_deepchecks.client.types import VersionStatus, WindowCounts
     from airflow_provider_deepchecks.delivery.ids import Ids
     from airflow_provider_deepchecks.delivery.receipt import Receipt
 
@@ -91,7 +91,7 @@ def observe(client: DeepchecksClient, receipt: Receipt, ids: Ids | None = None) 
     :param ids: the ids sent; without them every row listed since the upload began, of this version and with a
         time in the receipt's window, is taken for ours.
     """
-    counts = [client.window_counts(version_id, *window_of(receipt)) for version_id in _versions(receipt)]
+    counts = _counts(client, receipt)
     status = _status(client, receipt)
     now = client.server_now()
     seen = Observation(
@@ -132,9 +132,9 @@ def compare(
     refused = listing.labels_refused
     if receipt.kind == "labels":
         proof = _prove_labels(ids, stored, refused)
-        return seen if proof is None else replace(seen, label_proof=proof)
+        return seen if proof is None else replace(_labels_counted(client, receipt, seen), label_proof=proof)
     return replace(
-        seen,
+        _labels_counted(client, receipt, seen) if receipt.labels else seen,
         samples_in_window=len(stored),
         proof=_prove(ids, stored.keys(), listing.refused, listing.duplicates),
         label_proof=_prove_labels(ids, stored, refused, beside_samples=True) if receipt.labels else None,
@@ -146,6 +146,17 @@ def compare(
 
 def _versions(receipt: Receipt) -> tuple[int, ...]:
     return receipt.version_ids if receipt.version_id is None else (receipt.version_id,)
+
+
+def _counts(client: DeepchecksClient, receipt: Receipt) -> list[WindowCounts]:
+    return [client.window_counts(version_id, *window_of(receipt)) for version_id in _versions(receipt)]
+
+
+def _labels_counted(client: DeepchecksClient, receipt: Receipt, seen: Observation) -> Observation:
+    """The same look with the labels counted after the ids were read: those that came in between would look as
+    if they had been there before the upload."""
+    labeled = tuple(found.labeled for found in _counts(client, receipt))
+    return replace(seen, labeled_in_window=sum(labeled), labeled_each=labeled)
 
 
 def _status(client: DeepchecksClient, receipt: Receipt) -> VersionStatus | None:

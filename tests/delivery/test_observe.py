@@ -452,6 +452,27 @@ def test_lost_labels_are_found_by_their_ids(
         assert again.sent == batch.num_rows
 
 
+def test_labels_that_come_in_during_the_look_were_not_there_before(
+    queue: LocalServer, queue_client: DeepchecksClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(queue, queue_client, 10)
+    queue.wait_until_idle()
+    queue.pause_consumer()
+    statuses = queue_client.version_statuses
+
+    def after_the_counts(model_id: int) -> Any:
+        queue.resume_consumer()
+        queue.wait_until_idle()
+        return statuses(model_id)
+
+    with SentIds() as ids:
+        receipt = send_labels(queue, queue_client, label_rows(10), ids)
+        monkeypatch.setattr(queue_client, "version_statuses", after_the_counts)
+        settled = look(queue_client, receipt, AUTO, ids)
+    assert settled.state is State.SETTLED
+    assert (settled.receipt.stored, settled.receipt.already_stored) == (10, 0)
+
+
 def test_labels_of_a_sample_in_two_versions_are_no_two_labels(
     queue: LocalServer, queue_client: DeepchecksClient
 ) -> None:
