@@ -31,13 +31,15 @@ class DeepchecksLogBatchOperator(UploadOperator):
 
     :param model_name: model (templated).
     :param model_version: version of the model (templated).
-    :param sample_id_column: column of the sample ids: text or integers.
-    :param prediction_column: column of the predictions: numbers for regression, classes otherwise.
+    :param sample_id_column: column of the sample ids: text or integers (templated).
+    :param prediction_column: column of the predictions: numbers for regression, classes otherwise
+        (templated).
     :param timestamp_column: column of the sample times: timestamps, dates, ISO 8601 text, or epoch numbers in
-        ``timestamp_unit``. None: all rows get the time of the upload, with a warning.
+        ``timestamp_unit`` (templated). None: all rows get the time of the upload, with a warning.
     :param prediction_probas_columns: columns of the probabilities, one a class in the order of the sorted
-        classes, or one column of lists.
-    :param label_column: column of the true labels; where it is not null the label is sent too.
+        classes, or one column of lists (templated).
+    :param label_column: column of the true labels; where it is not null the label is sent too
+        (templated).
     :param data: an upstream task's output (XComArg): pandas or Polars frame, Arrow table or reader, anything
         with ``__arrow_c_stream__``, list of dicts, dict of columns; a path, URI or ObjectStoragePath (one, a
         list, or a glob) to Parquet, CSV, JSON lines or Arrow IPC files; or a callable that returns one of
