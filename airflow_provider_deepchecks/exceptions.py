@@ -182,9 +182,9 @@ class DeepchecksLostRowsError(DeepchecksError):
 
 
 class DeepchecksWriteBackError(DeepchecksError):
-    """The rows were sent, and their status could not be written to the table for it.
+    """The rows were sent, and what is told of them, their ids or their status, could not be written.
 
-    A retry sends nothing twice that can be seen to be in, and writes the table again.
+    A retry sends nothing twice that can be seen to be in, and writes it again.
     """
 
     retryable = True

@@ -1,26 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the airflow-provider-deepchecks authors
-"""The README's first DAG does what it says, on real Airflow and from a real PostgreSQL."""
+"""The README's first DAG does what it says, on real Airflow and from a real PostgreSQL; no parameter is left
+untold."""
 
 from __future__ import annotations
 
+import inspect
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
+import pytest
 
+from airflow_provider_deepchecks.operators.base import UploadOperator
+from airflow_provider_deepchecks.operators.log_batch import DeepchecksLogBatchOperator
+from airflow_provider_deepchecks.operators.log_labels import DeepchecksLogLabelsOperator
+from airflow_provider_deepchecks.sensors.base import WatchSensor
+from airflow_provider_deepchecks.sensors.label_coverage import DeepchecksLabelCoverageSensor
+from airflow_provider_deepchecks.sensors.pending_rows import DeepchecksPendingRowsSensor
 from tests.runs import DAY, run_dag
 
 if TYPE_CHECKING:
-    import pytest
-
     from airflow_provider_deepchecks.local_server.server import LocalServer
     from tests.services import Service
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-FIRST_DAG, FIRST_TEST = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+FIRST_DAG, NEW_MODEL, FIRST_TEST = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def fill_warehouse(service: Service, days: list[datetime]) -> None:
@@ -58,7 +65,8 @@ def test_first_dag(
     fill_warehouse(postgres_server, [DAY - timedelta(days=1), DAY])
     made: dict[str, Any] = {}
     exec(FIRST_DAG, made)
-    # The README's own test makes the model, and its comment stands for this.
+    exec(NEW_MODEL, {})
+    # The README's own test finds the model, and its comment stands for this.
     ran: dict[str, Any] = {}
     test = FIRST_TEST.replace("...  # run the DAG", "ran.update(run=run())")
     assert test != FIRST_TEST
@@ -68,3 +76,31 @@ def test_first_dag(
     receipt = ran["run"].results["all_rows_are_in"]
     assert (receipt["read"], receipt["stored"], receipt["waiting"]) == (100, 100, 0)
     assert datetime.fromisoformat(receipt["window_start"]).astimezone(UTC) == DAY - timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "base", "heading", "end"),
+    [
+        (DeepchecksLogBatchOperator, UploadOperator, "### DeepchecksLogBatchOperator", "### "),
+        (DeepchecksLogLabelsOperator, None, "### DeepchecksLogLabelsOperator", "## "),
+        (DeepchecksPendingRowsSensor, WatchSensor, "## Sensors", "## "),
+        (DeepchecksLabelCoverageSensor, WatchSensor, "## Sensors", "## "),
+    ],
+)
+def test_every_parameter_is_told(kind: Any, base: Any, heading: str, end: str) -> None:
+    section = README.partition(f"{heading}\n")[2].partition(f"\n{end}")[0]
+    parameters = {
+        name
+        for cls in (kind, base)
+        if cls is not None
+        for name, parameter in inspect.signature(cls.__init__).parameters.items()
+        if name != "self" and parameter.kind is parameter.KEYWORD_ONLY
+    }
+    assert parameters
+    in_code = set(re.findall(r"\w+", " ".join(re.findall(r"`[^`]*`", section))))
+    assert parameters - in_code == set()
+    told = dict(re.findall(r":param (\w+):(.*?)(?=:param|:raises|$)", kind.__doc__, re.DOTALL))
+    assert told.keys() == parameters
+    assert {name for name in parameters if "(templated)" in told[name]} == parameters & {
+        *kind.template_fields
+    }

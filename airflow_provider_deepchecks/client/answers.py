@@ -100,7 +100,9 @@ def failure(answer: Answer, *, call: str, expected: Expected, detail: str) -> De
             status=status,
         )
     if status == 404:
-        return DeepchecksNotFoundError(message)
+        return DeepchecksNotFoundError(
+            f"{message}. Either it was deleted, or the connection's host has a wrong path prefix."
+        )
     return DeepchecksRequestError(message, status=status)
 
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_deepchecks.delivery.checkpoint import Checkpoint, NoCheckpoint
 from airflow_provider_deepchecks.delivery.clock import SystemClock
-from airflow_provider_deepchecks.delivery.ids import SentIds
+from airflow_provider_deepchecks.delivery.ids import SentIds, check_ids_path
 from airflow_provider_deepchecks.delivery.late import LateRows
 from airflow_provider_deepchecks.delivery.receipt import Example, Receipt
-from airflow_provider_deepchecks.delivery.targets import LabelTarget, SampleTarget
+from airflow_provider_deepchecks.delivery.targets import LabelTarget, SampleTarget, sample_target
 from airflow_provider_deepchecks.delivery.uploader import Uploader, UploadOptions
 from airflow_provider_deepchecks.exceptions import DeepchecksNotFoundError
 from airflow_provider_deepchecks.records.ahead import ahead
@@ -131,6 +131,7 @@ class Job:
         """Read, check and send every row.
 
         :return: the receipt. The rows sent are *waiting* in it: the server has yet to store them.
+        :raises DeepchecksConfigError: a file or table that is to be written cannot be: nothing was sent.
         :raises DeepchecksInvalidRowsError: rows that cannot be sent, where they may not be passed over.
         :raises DeepchecksError: the source cannot be read, or the rows cannot be sent.
         """
@@ -139,6 +140,10 @@ class Job:
         sizer = ChunkSizer(max_rows=batch.per_send)
         with ExitStack() as stack:
             table = batch.status_table
+            if table is not None:
+                table.check()
+            if batch.ids_path is not None:
+                check_ids_path(batch.ids_path)
             set_aside = stack.enter_context(SetAside()) if table is not None else None
             intake = stack.enter_context(self._intake(batch.bad_rows, set_aside))
             wanted = batch.ids_path is not None or table is not None
@@ -225,11 +230,11 @@ def sample_job(client: DeepchecksClient, model_name: str, version_name: str, bat
     :raises DeepchecksNotFoundError: no such model or version; the message lists the nearest names.
     :raises DeepchecksColumnsError: a column setting that the version cannot have.
     """
-    model, version = client.resolve(model_name, version_name)
-    assert version is not None
-    watermark = client.version(version.id).end_time
-    schema = RecordSchema.samples(client.schema(version.id), client.model(model.id).task_type, batch.columns)
+    target = sample_target(client, model_name, version_name)
+    task_type = client.model(target.model_id).task_type
+    schema = RecordSchema.samples(client.schema(target.version_id), task_type, batch.columns)
     late = None
+    watermark = target.watermark
     if batch.bad_rows.on_late != "send" and watermark is not None and batch.columns.timestamp is not None:
 
         def all_rows() -> Iterator[pa.RecordBatch]:
@@ -238,7 +243,7 @@ def sample_job(client: DeepchecksClient, model_name: str, version_name: str, bat
 
         late = LateRows(
             client,
-            version.id,
+            target.version_id,
             watermark,
             repeated=batch.repeated,
             all_rows=all_rows if batch.source.rereadable else None,
@@ -248,7 +253,6 @@ def sample_job(client: DeepchecksClient, model_name: str, version_name: str, bat
             "The rows come without times, so each gets the time of this upload. Deepchecks monitors windows "
             "of time: give the times of the predictions (timestamp_column, or timestamps)."
         )
-    target = SampleTarget(model.name, model.id, version.name, version.id, watermark)
     return Job(client, batch, target, schema, late=late)
 
 

@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from airflow_provider_deepchecks.exceptions import DeepchecksSourceError
+from airflow_provider_deepchecks.exceptions import DeepchecksSourceError, DeepchecksWriteBackError
 from airflow_provider_deepchecks.records.columns import LABEL, SAMPLE_ID
-from airflow_provider_deepchecks.records.spool import GROUP_ROWS, Spool, copy_whole, place
+from airflow_provider_deepchecks.records.spool import GROUP_ROWS, Spool, WholeFile, copy_whole, place
+from airflow_provider_deepchecks.records.values import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Set
@@ -75,13 +76,32 @@ class SentIds:
         yield from self._spool.batches()
 
     def save(self, path: Any) -> None:
-        """Keep the ids under a path, URL or ObjectStoragePath; the file is there whole or not at all."""
+        """Keep the ids under a path, URL or ObjectStoragePath; the file is there whole or not at all.
+
+        :raises DeepchecksWriteBackError: it cannot be written.
+        """
         if not self._spool.rows:
             self._spool.add(self._named(pa.record_batch({_ID: pa.array([], pa.string())})))
-        copy_whole(self._spool.finish(), path)
+        try:
+            copy_whole(self._spool.finish(), path)
+        except Exception as error:  # each storage has errors of its own
+            raise DeepchecksWriteBackError(
+                f"The rows were sent, but their ids could not be kept in ids_path={path}: "
+                f"{first_line(error).rstrip('.')}. Run the task again when that is mended: rows that are in "
+                "stay as they are."
+            ) from error
 
     def _named(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         return batch.replace_schema_metadata({_NAME: self.name})
+
+
+def check_ids_path(path: Any) -> None:
+    """Refuse a path at which no ids can be kept, as far as that can be known before there are any.
+
+    :param path: path, URL or ObjectStoragePath.
+    :raises DeepchecksConfigError: no such file can be made.
+    """
+    WholeFile(path, what="file of the sample ids", setting="ids_path").prepare()
 
 
 class SavedIds:

@@ -128,14 +128,7 @@ def compare(
     stored = _stored(client, receipt, most)
     if stored is None:
         return seen
-    # Counted again: labels that came between the first count and the reading are in the proof, and must not
-    # seem to have been there before.
-    counts = _counts(client, receipt)
-    seen = replace(
-        seen,
-        labeled_in_window=sum(found.labeled for found in counts),
-        labeled_each=tuple(found.labeled for found in counts),
-    )
+    seen = _labels_counted(client, receipt, seen)
     listing = _listing(client, receipt, ids)
     refused = listing.labels_refused
     if receipt.kind == "labels":
@@ -158,6 +151,13 @@ def _versions(receipt: Receipt) -> tuple[int, ...]:
 
 def _counts(client: DeepchecksClient, receipt: Receipt) -> list[WindowCounts]:
     return [client.window_counts(version_id, *window_of(receipt)) for version_id in _versions(receipt)]
+
+
+def _labels_counted(client: DeepchecksClient, receipt: Receipt, seen: Observation) -> Observation:
+    """The same look with the labels counted after the ids were read: those that came in between would look as
+    if they had been there before the upload."""
+    labeled = tuple(found.labeled for found in _counts(client, receipt))
+    return replace(seen, labeled_in_window=sum(labeled), labeled_each=labeled)
 
 
 def _status(client: DeepchecksClient, receipt: Receipt) -> VersionStatus | None:

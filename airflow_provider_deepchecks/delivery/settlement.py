@@ -23,13 +23,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
 from airflow_provider_deepchecks.delivery.receipt import Example, Receipt
-from airflow_provider_deepchecks.exceptions import (
-    DeepchecksConfigError,
-    DeepchecksError,
-    DeepchecksLostRowsError,
-    DeepchecksRefusedRowsError,
-    DeepchecksStalledError,
-)
+from airflow_provider_deepchecks.exceptions import DeepchecksConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,6 +53,10 @@ class State(StrEnum):
     STALLED = "stalled"
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 @dataclass(frozen=True)
 class SettlementRules:
     """What counts as settled, lost, stalled.
@@ -72,6 +70,7 @@ class SettlementRules:
         counts cannot decide; with ``ids`` nothing passes unless they were compared.
     :param allow_unmatched: labels only: labels that show on no sample of the window are no failure (the
         server keeps them until the sample comes).
+    :raises DeepchecksConfigError: a value that a rule cannot have.
     """
 
     max_refused: int | float = 0
@@ -84,16 +83,14 @@ class SettlementRules:
         if self.verify not in ("auto", "counts", "ids"):
             raise DeepchecksConfigError(f"verify is {self.verify!r}; it is 'auto', 'counts' or 'ids'.")
         share = isinstance(self.max_refused, float)
-        if isinstance(self.max_refused, bool) or self.max_refused < 0 or (share and self.max_refused > 1):
+        if not _is_number(self.max_refused) or self.max_refused < 0 or (share and self.max_refused > 1):
             raise DeepchecksConfigError(
                 f"max_refused is {self.max_refused!r}; it is a count of rows (0, 1, ...) or a share (0.0 to "
                 "1.0)."
             )
         for name in ("lost_after", "stall_after"):
-            if getattr(self, name) < 0:
-                raise DeepchecksConfigError(
-                    f"{name} is {getattr(self, name)!r} seconds; it cannot be negative."
-                )
+            if not _is_number(seconds := getattr(self, name)) or seconds < 0:
+                raise DeepchecksConfigError(f"{name} is {seconds!r}; give seconds, a number of at least 0.")
 
     def allowed_refusals(self, rows: int) -> int:
         """How many of ``rows`` may be refused."""
@@ -120,28 +117,6 @@ class Settlement:
     def done(self) -> bool:
         """Whether looking again can change nothing."""
         return self.state is not State.WAITING
-
-    def raise_for_state(self) -> None:
-        """Raise the error of a failed settlement; do nothing when settled or waiting.
-
-        :raises DeepchecksRefusedRowsError: REFUSED.
-        :raises DeepchecksLostRowsError: LOST.
-        :raises DeepchecksStalledError: STALLED.
-        """
-        error = self.error()
-        if error is not None:
-            raise error
-
-    def error(self) -> DeepchecksError | None:
-        """The error of a failed settlement, None when settled or waiting."""
-        if self.state is State.REFUSED:
-            ids = [row.sample_id for row in self.refused if row.sample_id is not None]
-            return DeepchecksRefusedRowsError(self.message, sample_ids=ids)
-        if self.state is State.LOST:
-            return DeepchecksLostRowsError(self.message)
-        if self.state is State.STALLED:
-            return DeepchecksStalledError(self.message)
-        return None
 
 
 @dataclass(frozen=True)

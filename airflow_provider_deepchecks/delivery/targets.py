@@ -61,19 +61,6 @@ def sample_target(client: DeepchecksClient, model: str, version: str) -> SampleT
     return SampleTarget(model_ref.name, model_ref.id, version_ref.name, version_ref.id, watermark)
 
 
-def label_target(
-    client: DeepchecksClient, model: str, window: tuple[datetime, datetime] | None = None
-) -> LabelTarget:
-    """The model of this name, with those of its versions that hold samples.
-
-    :param window: inclusive sample times of the labels' samples, where they are known.
-    :raises DeepchecksNotFoundError: no such model; the message lists the nearest names.
-    """
-    ref, _ = client.resolve(model)
-    held = tuple(item.id for item in ref.versions if client.version(item.id).end_time is not None)
-    return LabelTarget(ref.name, ref.id, held, window)
-
-
 class SampleChannel:
     """Sends samples to a version."""
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from contextlib import closing
 from enum import StrEnum
 from hashlib import sha1
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow_provider_deepchecks.exceptions import DeepchecksConfigError, DeepchecksWriteBackError
+from airflow_provider_deepchecks.records.columns import named
 from airflow_provider_deepchecks.records.cursors import close_quietly, drivers_of
 from airflow_provider_deepchecks.records.tables import is_table_name
 from airflow_provider_deepchecks.records.values import first_line
@@ -51,6 +53,8 @@ class Status(StrEnum):
     WAITING = "waiting"
 
 
+#: What the table holds of a row.
+_COLUMNS = ("id", "status", "reason", "run")
 #: Id, status and reason of a row.
 StatusRow: TypeAlias = tuple[str | None, str, str | None]
 #: Status, reason, and the ids of rows that have them.
@@ -82,6 +86,33 @@ class StatusTable:
     def to_dict(self) -> dict[str, str]:
         """Plain JSON for the receipt."""
         return {"table": self._table, "conn_id": self._conn_id, "run": self._run}
+
+    def check(self) -> None:
+        """Refuse a table of something else, before a row is sent. One that is not there yet is made later.
+
+        A database that does not answer is no reason to send nothing: it may when the rows are in.
+
+        :raises DeepchecksConfigError: the table is there, without the columns of a status table.
+        """
+        connection: Any = None
+        try:
+            connection = self._connect()
+            # No transaction as for writing, whose locks could wait for other runs.
+            with closing(connection.cursor()) as cursor:
+                cursor.execute(f"SELECT * FROM {self._table} WHERE 1 = 0")
+                found = [column[0] for column in cursor.description]
+                cursor.fetchall()
+        except Exception as error:  # each driver has errors of its own; mostly the table is not there yet
+            log.debug("The table %s cannot be looked at: %s", self._table, first_line(error))
+            return
+        finally:
+            close_quietly(connection)
+        if lacking := set(_COLUMNS) - {str(name).lower() for name in found}:
+            raise DeepchecksConfigError(
+                f"status_table={self._table} on {self._conn_id} is a table of something else: it lacks "
+                f"{named(sorted(lacking))} and has {named(found)}. Name another table; one that is not there "
+                "is made."
+            )
 
     def replace(self, rows: Iterable[StatusRow]) -> None:
         """Write the rows of the run in place of those that it has. The table is made if it is not there.
@@ -152,7 +183,7 @@ class StatusTable:
 
     def _insert(self, connection: Any, cursor: Any, rows: Iterable[StatusRow]) -> None:
         one = f"({', '.join([self._placeholder] * 4)})"
-        into = f"INSERT INTO {self._table} (id, status, reason, run) VALUES "
+        into = f"INSERT INTO {self._table} ({', '.join(_COLUMNS)}) VALUES "
         at_once = bool(_MANY_VALUES & drivers_of(connection))
         rows = iter(rows)
         while some := [(*row, self._run) for row in islice(rows, _ROWS)]:

@@ -76,6 +76,10 @@ class DeepchecksHook(BaseHook):
         :raises DeepchecksConfigError: there is none of this id, or a field of it is wrong.
         """
         conn_id = self.deepchecks_conn_id
+        if not isinstance(conn_id, str) or not conn_id:
+            raise DeepchecksConfigError(
+                f"deepchecks_conn_id={conn_id!r}: name an Airflow connection of type 'deepchecks'."
+            )
         try:
             found = self.get_connection(conn_id)
         except AirflowNotFoundException as error:

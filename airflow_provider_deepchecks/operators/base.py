@@ -8,7 +8,6 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import timedelta
 from functools import cached_property
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,11 +26,7 @@ from airflow_provider_deepchecks.operators.inputs import SourceArguments, hide_r
 from airflow_provider_deepchecks.operators.progress import checkpoint_for
 from airflow_provider_deepchecks.operators.write_back import status_table_of, wanted_status_table
 from airflow_provider_deepchecks.storage import storage_path
-from airflow_provider_deepchecks.triggers.pending_rows import (
-    DeepchecksPendingRowsTrigger,
-    last_seen,
-    read_event,
-)
+from airflow_provider_deepchecks.triggers.pending_rows import defer, last_seen, read_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -46,9 +41,6 @@ if TYPE_CHECKING:
     from airflow_provider_deepchecks.delivery.watch import Sighting
     from airflow_provider_deepchecks.delivery.write_back import StatusTable
     from airflow_provider_deepchecks.records.columns import Columns
-
-#: Seconds after the operator's own deadline at which Airflow ends a deferral whose trigger does not answer.
-DEFER_BACKSTOP = 60.0
 
 
 class UploadOperator(BaseOperator):
@@ -244,16 +236,13 @@ class UploadOperator(BaseOperator):
             if self.deferrable:
                 # What only this task can read is gone when it leaves its worker.
                 lasting = receipt if self.ids_path else replace(receipt, ids_path=None)
-                self.defer(
-                    trigger=DeepchecksPendingRowsTrigger(
-                        watch=replace(watch, receipt=lasting.to_dict()).to_dict(),
-                        deepchecks_conn_id=self.deepchecks_conn_id,
-                        poll_interval=self.poll_interval,
-                        started_at=started,
-                        deadline=started + self.wait_timeout,
-                    ),
-                    method_name="execute_complete",
-                    timeout=timedelta(seconds=self.wait_timeout + self.poll_interval + DEFER_BACKSTOP),
+                defer(
+                    self,
+                    replace(watch, receipt=lasting.to_dict()),
+                    deepchecks_conn_id=self.deepchecks_conn_id,
+                    poll_interval=self.poll_interval,
+                    started_at=started,
+                    timeout=self.wait_timeout,
                 )
             left = started + self.wait_timeout - time.time()
             if left <= 0:
@@ -289,6 +278,8 @@ class UploadOperator(BaseOperator):
 
         :raises DeepchecksConfigError: naming the setting.
         """
+        from airflow_provider_deepchecks.records.sources import is_path
+
         self._one_of("on_invalid_rows", "fail", "quarantine")
         self._one_of("on_late_rows", "fail", "send", "quarantine")
         for setting in ("on_invalid_rows", "on_late_rows"):
@@ -308,10 +299,14 @@ class UploadOperator(BaseOperator):
                 "verify='ids' in a deferrable task needs ids_path=, a file for the sample ids that the "
                 "triggerer can read too; or set deferrable=False."
             )
-        for setting in ("sql", "table", "model_name", "model_version"):
+        for setting in ("sql", "table", "sql_conn_id", "data_conn_id", "model_name", "model_version"):
             value = getattr(self, setting)
             if value is not None and not isinstance(value, str):
                 raise DeepchecksConfigError(f"{setting}= is {type(value).__name__}: give text.")
+        for setting in ("quarantine_path", "checkpoint_path", "ids_path"):
+            value = getattr(self, setting)
+            if value is not None and not is_path(value):
+                raise DeepchecksConfigError(f"{setting}= is {type(value).__name__}: give a path or a URI.")
         self._rules()
         self._source_arguments().check()
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,8 +12,6 @@ from airflow_provider_deepchecks.exceptions import DeepchecksConfigError
 from airflow_provider_deepchecks.operators.base import UploadOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from airflow_provider_deepchecks.client.api import DeepchecksClient
     from airflow_provider_deepchecks.delivery.batch import Batch, Job
     from airflow_provider_deepchecks.records.columns import Columns
@@ -32,13 +31,15 @@ class DeepchecksLogBatchOperator(UploadOperator):
 
     :param model_name: model (templated).
     :param model_version: version of the model (templated).
-    :param sample_id_column: column of the sample ids: text or integers.
-    :param prediction_column: column of the predictions: numbers for regression, classes otherwise.
+    :param sample_id_column: column of the sample ids: text or integers (templated).
+    :param prediction_column: column of the predictions: numbers for regression, classes otherwise
+        (templated).
     :param timestamp_column: column of the sample times: timestamps, dates, ISO 8601 text, or epoch numbers in
-        ``timestamp_unit``. None: all rows get the time of the upload, with a warning.
+        ``timestamp_unit`` (templated). None: all rows get the time of the upload, with a warning.
     :param prediction_probas_columns: columns of the probabilities, one a class in the order of the sorted
-        classes, or one column of lists.
-    :param label_column: column of the true labels; where it is not null the label is sent too.
+        classes, or one column of lists (templated).
+    :param label_column: column of the true labels; where it is not null the label is sent too
+        (templated).
     :param data: an upstream task's output (XComArg): pandas or Polars frame, Arrow table or reader, anything
         with ``__arrow_c_stream__``, list of dicts, dict of columns; a path, URI or ObjectStoragePath (one, a
         list, or a glob) to Parquet, CSV, JSON lines or Arrow IPC files; or a callable that returns one of
@@ -137,6 +138,11 @@ class DeepchecksLogBatchOperator(UploadOperator):
     def _check_arguments(self) -> None:
         super()._check_arguments()
         self._at_least_one("samples_per_send")
+        probas = self.prediction_probas_columns
+        if probas is not None and not isinstance(probas, Sequence):
+            raise DeepchecksConfigError(
+                f"prediction_probas_columns={probas!r}: name one column a class, or one column of lists."
+            )
         if not self.model_version:
             raise DeepchecksConfigError("model_version= is empty once it is rendered: name a version.")
 

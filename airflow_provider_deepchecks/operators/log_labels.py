@@ -43,8 +43,8 @@ class DeepchecksLogLabelsOperator(UploadOperator):
     :param model_name: model (templated).
     :param model_version: version whose samples are labelled, for its classes and the proof; None for all
         versions (templated).
-    :param sample_id_column: column of the sample ids: text or integers.
-    :param label_column: column of the labels: numbers for regression, classes otherwise.
+    :param sample_id_column: column of the sample ids: text or integers (templated).
+    :param label_column: column of the labels: numbers for regression, classes otherwise (templated).
     :param window_start: time of the oldest sample that is labelled: datetime or ISO 8601 text; None for the
         oldest stored (templated).
     :param window_end: time of the newest sample that is labelled; None for the newest stored (templated).

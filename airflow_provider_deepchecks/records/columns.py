@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from airflow_provider_deepchecks.exceptions import DeepchecksConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 #: Keys of a row on the wire (Deepchecks' own names).
 SAMPLE_ID = "_dc_sample_id"
@@ -47,7 +48,7 @@ class Columns:
         a single column that holds lists.
     :param label: column of the labels, None when there are none.
     :param mapping: source's name -> version's name, for columns that are named otherwise there.
-    :raises DeepchecksConfigError: a name is empty, or two columns would get the same name.
+    :raises DeepchecksConfigError: a name is empty or no text, or two columns would get the same name.
     """
 
     sample_id: str
@@ -58,17 +59,36 @@ class Columns:
     mapping: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.mapping, Mapping):
+            raise DeepchecksConfigError(
+                f"column_mapping={self.mapping!r}: give a dict, source's name -> version's name."
+            )
         object.__setattr__(self, "prediction_probas", tuple(self.prediction_probas))
         object.__setattr__(self, "mapping", dict(self.mapping))
-        for setting in ("sample_id", "timestamp", "prediction", "label"):
-            if getattr(self, setting) == "":
-                raise DeepchecksConfigError(f"{setting}_column is empty: name a column of the source.")
+        self._check_names()
         doubled = [name for name, times in Counter(self.prediction_probas).items() if times > 1]
         if doubled:
             raise DeepchecksConfigError(f"prediction_probas_columns names {named(doubled)} more than once.")
         targets = [name for name, times in Counter(self.mapping.values()).items() if times > 1]
         if targets:
             raise DeepchecksConfigError(f"column_mapping renames several columns to {named(targets)}.")
+
+    def _check_names(self) -> None:
+        single = {"sample_id_column": self.sample_id}
+        for role in ("timestamp", "prediction", "label"):
+            if (name := getattr(self, role)) is not None:
+                single[f"{role}_column"] = name
+        given = {setting: [name] for setting, name in single.items()}
+        given["prediction_probas_columns"] = list(self.prediction_probas)
+        given["column_mapping"] = [*self.mapping, *self.mapping.values()]
+        for setting, names in given.items():
+            for name in names:
+                if not isinstance(name, str):
+                    raise DeepchecksConfigError(
+                        f"{setting} names {name!r}: give the name of a column as text."
+                    )
+                if not name and setting in single:
+                    raise DeepchecksConfigError(f"{setting} is empty: name a column of the source.")
 
     def roles(self) -> set[str]:
         """The source's columns that have a part of their own."""

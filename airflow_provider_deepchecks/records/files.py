@@ -200,7 +200,9 @@ def _matches(path: Any, filesystem: Any, storage_options: Mapping[str, Any]) -> 
         sorted(name for name in filesystem.glob(inner) if filesystem.isfile(name)) if _is_glob(inner) else []
     )
     if not found:
-        raise DeepchecksSourceError(f"No file matches {shown(path)}")
+        raise DeepchecksSourceError(
+            f"No file matches {shown(path)}; data= names files as the worker that runs the task sees them"
+        )
     return [File(filesystem, name, shown(filesystem.unstrip_protocol(name))) for name in found]
 
 

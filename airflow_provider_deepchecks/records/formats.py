@@ -156,7 +156,15 @@ class Csv:
             try:
                 names = next(filter(None, csv.reader(head, delimiter=self.delimiter)), [])
             except UnicodeDecodeError as error:
-                raise DeepchecksSourceError(f"{file.name} is not UTF-8 text: {error}") from error
+                raise DeepchecksSourceError(
+                    f"{file.name} is not UTF-8 text ({error}); write it as UTF-8"
+                ) from error
+        other = next((sign for sign in ",;\t|" if len(names) == 1 and sign in names[0]), None)
+        if other is not None:
+            raise DeepchecksUnusableSourceError(
+                f"{file.name}: the header line is one column, {names[0][:100]!r}, and seems to be separated "
+                f"by {other!r}; write it with commas as .csv, or with tabs as .tsv"
+            )
         return pa.schema([(name, pa.string()) for name in names])
 
     def batches(self, file: File, schema: pa.Schema) -> Iterator[pa.RecordBatch]:

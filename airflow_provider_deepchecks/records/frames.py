@@ -101,7 +101,7 @@ def open_frame(data: Any) -> FrameSource:
             # Not by select(), which enters Polars' thread pool: that hangs in a forked task.
             lambda names: _polars_batches(type(data)([data.get_column(name) for name in names])),
         )
-    if hasattr(data, "__arrow_c_stream__"):
+    if hasattr(data, "__arrow_c_stream__") and type(data).__name__ != "Series":
         name = f"{type(data).__module__.partition('.')[0]} {type(data).__name__}"
         # A frame gives a new stream each time, a reader is spent. Only frames have columns to ask for.
         rereadable = hasattr(data, "columns")
@@ -305,6 +305,10 @@ def _mixed_batches(items: Iterator[Any]) -> Iterator[pa.RecordBatch]:
     meanings, names = Meanings(), None
     try:
         for number, item in enumerate(items):
+            if isinstance(item, Mapping):
+                raise DeepchecksUnusableSourceError(
+                    "The iterator gives dicts one by one: give a list of dicts, or frames"
+                )
             for batch in open_frame(item).batches():
                 names = names or batch.schema.names
                 if set(batch.schema.names) != set(names):

@@ -299,6 +299,6 @@ def _check_names(declared: Mapping[str, str], columns: Columns) -> None:
     strangers = [target for target in columns.mapping.values() if target not in declared]
     if strangers:
         raise DeepchecksColumnsError(
-            f"column_mapping renames to {named(strangers)}, which the version does not have. "
-            f"{nearest(strangers, declared)}"
+            f"column_mapping renames to {named(strangers)}, which the version does not have; it has "
+            f"{named(declared)}. {nearest(strangers, declared)}".rstrip()
         )

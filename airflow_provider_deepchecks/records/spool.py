@@ -143,7 +143,7 @@ class WholeFile:
     def prepare(self) -> None:
         """Find the filesystem, and make the folder of a local file.
 
-        :raises DeepchecksConfigError: no file can be made there.
+        :raises DeepchecksConfigError: no such file can be made.
         """
         with self._explained():
             filesystem, path = place(self._path, self._storage_options)
@@ -151,6 +151,8 @@ class WholeFile:
                 folder = Path(path).parent
                 folder.mkdir(parents=True, exist_ok=True)
                 tempfile.TemporaryFile(dir=folder).close()  # tells whether files can be made there
+                if Path(path).is_dir():
+                    raise IsADirectoryError(f"{path} is a directory")
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Append rows."""

@@ -14,12 +14,13 @@ import enum
 import json
 import numbers
 import uuid
+from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
-from airflow_provider_deepchecks.exceptions import DeepchecksSourceError
+from airflow_provider_deepchecks.exceptions import DeepchecksSourceError, DeepchecksUnusableSourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -165,7 +166,13 @@ def arrow_type(values: Sequence[Any], where: str) -> pa.DataType:
         return _decimal_type(values, where)
     if len(kinds) > 1:
         mixed = ", ".join(sorted(kind.value for kind in kinds))
-        raise DeepchecksSourceError(f"{where} mixes types ({mixed}); a column holds one type")
+        found = Counter(_kind(type(value)) for value in values)
+        rarest = min(kinds, key=lambda kind: found[kind])
+        example = repr(next(_of_kind(values, rarest)))
+        raise DeepchecksUnusableSourceError(
+            f"{where} mixes types ({mixed}); a column holds one type. The fewest are of the type "
+            f"{rarest.value}, the first of them {example[:60]}: convert them at the source"
+        )
     kind = kinds.pop()
     if kind is Kind.TIME:
         return _time_type(values, where)

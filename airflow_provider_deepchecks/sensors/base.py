@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,20 +20,13 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_deepchecks.hooks.deepchecks import DeepchecksHook
 from airflow_provider_deepchecks.storage import storage_path
-from airflow_provider_deepchecks.triggers.pending_rows import (
-    DeepchecksPendingRowsTrigger,
-    last_seen,
-    read_event,
-)
+from airflow_provider_deepchecks.triggers.pending_rows import defer, last_seen, read_event
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_deepchecks.delivery.watch import Looker, Sighting, Watch
     from airflow_provider_deepchecks.exceptions import DeepchecksError
-
-#: Seconds after the sensor's own deadline at which Airflow ends a deferral whose trigger does not answer.
-DEFER_BACKSTOP = 60.0
 
 
 class WatchSensor(BaseSensorOperator):
@@ -84,10 +77,16 @@ class WatchSensor(BaseSensorOperator):
             if self.never_fail or (self.soft_fail and isinstance(error, AirflowFailException)):
                 raise AirflowSkipException(str(error)) from error
             raise
-        if not sighting.waiting:
-            return dict(sighting.result)
-        self._defer()
-        return None
+        if sighting.waiting:
+            defer(
+                self,
+                self._looker.watch,
+                deepchecks_conn_id=self.deepchecks_conn_id,
+                poll_interval=self.poke_interval,
+                started_at=self._first_look,
+                timeout=self.timeout,
+            )
+        return dict(sighting.result)
 
     def execute_complete(self, context: Context, event: object = None) -> dict[str, Any]:
         """Resume after the trigger.
@@ -152,19 +151,6 @@ class WatchSensor(BaseSensorOperator):
         if not hasattr(self, "_first_look"):
             self._first_look = now
         return now - self._first_look
-
-    def _defer(self) -> None:
-        self.defer(
-            trigger=DeepchecksPendingRowsTrigger(
-                watch=self._looker.watch.to_dict(),
-                deepchecks_conn_id=self.deepchecks_conn_id,
-                poll_interval=self.poke_interval,
-                started_at=self._first_look,
-                deadline=self._first_look + self.timeout,
-            ),
-            method_name="execute_complete",
-            timeout=timedelta(seconds=self.timeout + self.poke_interval + DEFER_BACKSTOP),
-        )
 
 
 def _first_reschedule_on_2(ti: Any) -> datetime | None:

@@ -72,13 +72,19 @@ class DeepchecksLabelCoverageSensor(WatchSensor):
     def watch(self) -> Watch:
         from airflow_provider_deepchecks.delivery.watch import CoverageWatch
 
-        if self.ratio is not None and not 0 <= self.ratio <= 1:
+        if self.ratio is not None and (not isinstance(self.ratio, int | float) or not 0 <= self.ratio <= 1):
             raise DeepchecksConfigError(f"ratio is {self.ratio!r}; it is a share of the samples, 0.0 to 1.0.")
+        start, end = _epoch("window_start", self.window_start), _epoch("window_end", self.window_end)
+        if start is not None and end is not None and start >= end:
+            raise DeepchecksConfigError(
+                f"window_start={self.window_start!s} is not before window_end={self.window_end!s}: no sample "
+                "is in that window."
+            )
         return CoverageWatch(
             model=self.model_name,
             version=self.model_version,
-            start=_epoch("window_start", self.window_start),
-            end=_epoch("window_end", self.window_end),
+            start=start,
+            end=end,
             ratio=self.ratio,
             deadline=_epoch("deadline", self.deadline),
             fail_at_deadline=self.fail_at_deadline,

@@ -102,10 +102,17 @@ DeepchecksLogBatchOperator` or of the labels operator), it waits until every row
                 "model_name=. "
                 "An upload that was skipped leaves no receipt."
             )
-        if self.quiet_polls < 1:
+        if not isinstance(self.quiet_polls, int) or self.quiet_polls < 1:
             raise DeepchecksConfigError(
                 f"quiet_polls={self.quiet_polls!r}; it is a number of polls, at least 1."
             )
+        rules = SettlementRules(
+            max_refused=self.max_refused,
+            lost_after=self.lost_after,
+            stall_after=self.stall_after,
+            verify=self.verify,
+            allow_unmatched=self.allow_unmatched,
+        )
         if self.receipt is not None:
             if self.model_version is not None:
                 raise DeepchecksConfigError(
@@ -117,13 +124,6 @@ DeepchecksLogBatchOperator` or of the labels operator), it waits until every row
                     "verify='ids' compares the ids that the upload has kept, and this receipt names no file "
                     "of them: give the upload ids_path=, or settle with verify='auto'."
                 )
-            rules = SettlementRules(
-                max_refused=self.max_refused,
-                lost_after=self.lost_after,
-                stall_after=self.stall_after,
-                verify=self.verify,
-                allow_unmatched=self.allow_unmatched,
-            )
             return ReceiptWatch(self.receipt, rules)
         assert self.model_name is not None
         quiet_for = max(SHORTEST_QUIET, self.quiet_polls * self.poke_interval)

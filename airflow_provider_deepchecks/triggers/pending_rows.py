@@ -7,15 +7,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_deepchecks.storage import storage_path
 
 if TYPE_CHECKING:
-    from airflow_provider_deepchecks.delivery.watch import Sighting
+    from airflow.providers.common.compat.sdk import BaseOperator
 
+    from airflow_provider_deepchecks.delivery.watch import Sighting, Watch
+
+#: Seconds after a task's own deadline at which Airflow ends a deferral whose trigger does not answer.
+DEFER_BACKSTOP = 60.0
 #: Status of the event of a trigger whose deadline passed.
 TIMEOUT = "timeout"
 
@@ -83,6 +88,34 @@ class DeepchecksPendingRowsTrigger(BaseTrigger):
                     return
         except DeepchecksError as error:
             yield _event(Sighting(Sighting.FAILED, str(error)).to_dict())
+
+
+def defer(
+    task: BaseOperator,
+    watch: Watch,
+    *,
+    deepchecks_conn_id: str,
+    poll_interval: float,
+    started_at: float,
+    timeout: float,
+) -> NoReturn:
+    """Leave the worker, and come back to the task's ``execute_complete`` when what is watched is decided.
+
+    :param task: the task that runs.
+    :param started_at: when the waiting began, epoch seconds.
+    :param timeout: seconds since then after which to give up.
+    """
+    task.defer(
+        trigger=DeepchecksPendingRowsTrigger(
+            watch=watch.to_dict(),
+            deepchecks_conn_id=deepchecks_conn_id,
+            poll_interval=poll_interval,
+            started_at=started_at,
+            deadline=started_at + timeout,
+        ),
+        method_name="execute_complete",
+        timeout=timedelta(seconds=timeout + poll_interval + DEFER_BACKSTOP),
+    )
 
 
 def _event(payload: dict[str, Any]) -> TriggerEvent:

@@ -52,7 +52,9 @@ def run_day(dag_id: str, day: date, log: Path) -> Run:
 
         module = import_module(f"example_dags.{dag_id}")
         (dag,) = (value for value in vars(module).values() if isinstance(value, DAG))
-        # A run by hand covers the interval that is over at its date.
+        # A run by hand covers the interval that is over at its date: for the last one, after the DAG's end.
+        for limited in (dag, *dag.tasks):
+            limited.end_date = None
         interval_end = datetime.combine(day + timedelta(days=1), clock.min, tzinfo=UTC)
         # Airflow 3 renamed the argument.
         renamed = "logical_date" in inspect.signature(dag.test).parameters

@@ -415,7 +415,7 @@ def error_body(message: str, **information: object) -> bytes:
     [
         ("401 x", error_body("Received invalid secret"), DeepchecksAuthError, "invalid secret.*password"),
         ("403 Forbidden", b"<html>no</html>", DeepchecksAuthError, "HTTP 403"),
-        ("404 Not Found", error_body("Not Found"), DeepchecksNotFoundError, "Not Found"),
+        ("404 Not Found", error_body("Not Found"), DeepchecksNotFoundError, "Not Found.*path prefix"),
         ("400 x", error_body("Retrieval of more than 300"), DeepchecksRequestError, "more than 300"),
         ("402 Payment Required", error_body("subscription"), DeepchecksRequestError, "subscription"),
         ("405 x", b'{"detail": "Method Not Allowed"}', DeepchecksRequestError, "Not Allowed"),

@@ -15,7 +15,7 @@ import pytest
 from airflow_provider_deepchecks.client.api import DeepchecksClient
 from airflow_provider_deepchecks.client.settings import ClientSettings
 from airflow_provider_deepchecks.delivery.clock import UploadCancelledError
-from airflow_provider_deepchecks.delivery.targets import SampleTarget, sample_target
+from airflow_provider_deepchecks.delivery.targets import LabelTarget, SampleTarget, sample_target
 from airflow_provider_deepchecks.delivery.uploader import Uploader, UploadOptions
 from airflow_provider_deepchecks.records.chunks import Chunk, ChunkSizer, chunks
 
@@ -49,6 +49,19 @@ def rows(
     if labels is not None:
         columns["_dc_label"] = pa.array(labels, pa.float64())
     return pa.record_batch(columns)
+
+
+def label_target(
+    client: DeepchecksClient, model: str, window: tuple[datetime, datetime] | None = None
+) -> LabelTarget:
+    """The model of this name, with those of its versions that hold samples.
+
+    :param window: inclusive sample times of the labels' samples, where they are known.
+    :raises DeepchecksNotFoundError: no such model; the message lists the nearest names.
+    """
+    ref, _ = client.resolve(model)
+    held = tuple(item.id for item in ref.versions if client.version(item.id).end_time is not None)
+    return LabelTarget(ref.name, ref.id, held, window)
 
 
 def label_rows(count: int, *, first: int = 0, value: float | None = 1.0) -> pa.RecordBatch:

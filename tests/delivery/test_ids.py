@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_deepchecks.delivery.ids import SavedIds, SentIds, ours
-from airflow_provider_deepchecks.exceptions import DeepchecksSourceError
+from airflow_provider_deepchecks.exceptions import DeepchecksSourceError, DeepchecksWriteBackError
 from tests.delivery.conftest import rows
 
 if TYPE_CHECKING:
@@ -33,6 +33,13 @@ def test_ids_are_kept_and_saved(tmp_path: Path, url: str) -> None:
     assert all_ids(saved)[-1] == "s199999"
     assert ours(saved, {"s5", "s199999", "x"}) == {"s5", "s199999"}
     assert ours(saved, set()) == set()
+
+
+def test_ids_that_cannot_be_kept_are_told(tmp_path: Path) -> None:
+    with SentIds() as ids:
+        ids.add(rows(5))
+        with pytest.raises(DeepchecksWriteBackError, match=r"could not be kept in ids_path=.*Is a directory"):
+            ids.save(tmp_path)
 
 
 def test_the_temporary_file_goes_away() -> None:

@@ -19,10 +19,19 @@ from airflow_provider_deepchecks.delivery.ids import SentIds
 from airflow_provider_deepchecks.delivery.observe import compare, look, observe, same_label, stored_pieces
 from airflow_provider_deepchecks.delivery.refusals import refused_rows
 from airflow_provider_deepchecks.delivery.settlement import SettlementRules, State, settle
-from airflow_provider_deepchecks.delivery.targets import label_target, sample_target
+from airflow_provider_deepchecks.delivery.targets import sample_target
 from airflow_provider_deepchecks.delivery.window import window_of
 from airflow_provider_deepchecks.exceptions import DeepchecksSourceError
-from tests.delivery.conftest import START, FastClock, connect, label_rows, rows, stream, uploader
+from tests.delivery.conftest import (
+    START,
+    FastClock,
+    connect,
+    label_rows,
+    label_target,
+    rows,
+    stream,
+    uploader,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -479,6 +488,27 @@ def test_lost_labels_are_found_by_their_ids(
         settled = look(queue_client, receipt, AUTO, ids)
         assert settled.state is State.SETTLED
         assert again.sent == batch.num_rows
+
+
+def test_labels_that_come_in_during_the_look_were_not_there_before(
+    queue: LocalServer, queue_client: DeepchecksClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(queue, queue_client, 10)
+    queue.wait_until_idle()
+    queue.pause_consumer()
+    statuses = queue_client.version_statuses
+
+    def after_the_counts(model_id: int) -> Any:
+        queue.resume_consumer()
+        queue.wait_until_idle()
+        return statuses(model_id)
+
+    with SentIds() as ids:
+        receipt = send_labels(queue, queue_client, label_rows(10), ids)
+        monkeypatch.setattr(queue_client, "version_statuses", after_the_counts)
+        settled = look(queue_client, receipt, AUTO, ids)
+    assert settled.state is State.SETTLED
+    assert (settled.receipt.stored, settled.receipt.already_stored) == (10, 0)
 
 
 def test_labels_of_a_sample_in_two_versions_are_no_two_labels(

@@ -25,9 +25,8 @@ from airflow_provider_deepchecks.delivery.refusals import (
     reason_of,
     sample_time,
 )
-from airflow_provider_deepchecks.delivery.targets import label_target
 from airflow_provider_deepchecks.exceptions import DeepchecksServerError
-from tests.delivery.conftest import START, FastClock, label_rows, rows, stream, uploader
+from tests.delivery.conftest import START, FastClock, label_rows, label_target, rows, stream, uploader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,10 +15,9 @@ from airflow_provider_deepchecks.delivery import observe
 from airflow_provider_deepchecks.delivery.ids import SentIds
 from airflow_provider_deepchecks.delivery.receipt import Example
 from airflow_provider_deepchecks.delivery.statuses import when_sent, when_settled
-from airflow_provider_deepchecks.delivery.targets import label_target
 from airflow_provider_deepchecks.records import spool
 from airflow_provider_deepchecks.records.set_aside import SetAside
-from tests.delivery.conftest import START, FastClock, label_rows, rows, stream, uploader
+from tests.delivery.conftest import START, FastClock, label_rows, label_target, rows, stream, uploader
 from tests.records.checking import check, checker, rows_of
 
 if TYPE_CHECKING:

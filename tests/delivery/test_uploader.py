@@ -17,7 +17,7 @@ from airflow_provider_deepchecks.delivery.clock import SystemClock, UploadCancel
 from airflow_provider_deepchecks.delivery.ids import SentIds
 from airflow_provider_deepchecks.delivery.observe import look
 from airflow_provider_deepchecks.delivery.settlement import SettlementRules, State
-from airflow_provider_deepchecks.delivery.targets import label_target, sample_target
+from airflow_provider_deepchecks.delivery.targets import sample_target
 from airflow_provider_deepchecks.delivery.uploader import Uploader, UploadOptions
 from airflow_provider_deepchecks.exceptions import (
     DeepchecksInvalidRowsError,
@@ -25,7 +25,16 @@ from airflow_provider_deepchecks.exceptions import (
     DeepchecksServerError,
 )
 from airflow_provider_deepchecks.records.chunks import Chunk, ChunkSizer
-from tests.delivery.conftest import START, FastClock, connect, label_rows, rows, stream, uploader
+from tests.delivery.conftest import (
+    START,
+    FastClock,
+    connect,
+    label_rows,
+    label_target,
+    rows,
+    stream,
+    uploader,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

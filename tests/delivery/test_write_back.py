@@ -109,6 +109,24 @@ def test_the_rows_of_a_run_are_replaced(database: Database) -> None:
     assert {run: database.read(run) for run in others} == others
 
 
+def test_a_table_of_something_else_is_refused(database: Database) -> None:
+    with closing(database.connect()) as connection:
+        cursor = connection.cursor()
+        cursor.execute(f"CREATE TABLE {database.table} (id VARCHAR(10), Reason VARCHAR(10), age INT)")
+        connection.commit()
+    with pytest.raises(DeepchecksConfigError) as told:
+        database.of().check()
+    assert f"status_table={database.table} on warehouse" in str(told.value)
+    assert "lacks 'run', 'status' and has 'id'" in str(told.value)
+
+
+def test_a_table_that_is_not_there_yet_or_was_written_before_is_fine(database: Database) -> None:
+    database.of().check()
+    database.of().replace(waiting(["a"]))
+    database.of().check()
+    assert database.read() == waiting(["a"])
+
+
 def test_waiting_rows_are_stored_but_for_those_that_are_told(database: Database) -> None:
     twice = ("a", "quarantined", "sample id twice in this run")
     database.of().replace([*waiting(IDS), twice, ("r", "refused", "HTTP 500")])

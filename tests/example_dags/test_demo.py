@@ -19,12 +19,30 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 
-def demo(home: Path, *, days: int, connection: str | None = None) -> subprocess.CompletedProcess[str]:
+#: The demo for the last day of the data alone, and one DAG.
+LAST_DAY = """
+import sys
+from datetime import date
+from example_dags.demo import __main__ as demo, runs
+demo.FIRST_DAY = date(2013, 7, demo.MOST_DAYS)
+for dag_id in ("flights_gated", "log_flight_delays"):
+    del runs.RECEIPTS[dag_id]
+sys.exit(demo.main())
+"""
+
+
+def demo(
+    home: Path,
+    *,
+    days: int,
+    connection: str | None = None,
+    how: tuple[str, ...] = ("-m", "example_dags.demo"),
+) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     if connection is not None:
         environment["AIRFLOW_CONN_DEEPCHECKS_DEFAULT"] = connection
     return subprocess.run(
-        [sys.executable, "-m", "example_dags.demo", "--days", str(days), "--home", str(home)],
+        [sys.executable, *how, "--days", str(days), "--home", str(home)],
         check=False,
         capture_output=True,
         text=True,
@@ -55,9 +73,21 @@ def test_demo_accounts_for_every_row(tmp_path: Path) -> None:
         ["2013-07-01", "888", "888", "0", "0", "0"],
         ["2013-07-02", "917", "917", "0", "0", "0"],
     ]
-    assert [row[1:3] for row in delays] == [["2013-07-01", "650"], ["2013-07-02", "954"]]
+    assert [row[1:7] for row in delays] == [
+        ["2013-07-01", "650", "650", "0", "0", "0"],
+        ["2013-07-02", "954", "954", "0", "0", "0"],
+    ]
     assert "3,730 samples and 1,604 labels read, 0 of them named" in done.stdout
     assert json.dumps(stand_in_token())[1:-1] not in done.stdout + (tmp_path / "home/airflow.log").read_text()
+
+
+def test_the_last_day_can_be_run(tmp_path: Path) -> None:
+    """Its run by hand is of the day after, when the DAG has ended."""
+    done = demo(tmp_path / "home", days=1, how=("-c", LAST_DAY))
+    assert "log_flight_predictions 2013-07-14: success" in done.stdout, done.stdout + done.stderr
+    (row,) = cells(done.stdout, "log_flight_predictions")
+    assert row[1] == "2013-07-14"
+    assert row[2] == row[3] != "0"
 
 
 def stand_in_token() -> str:

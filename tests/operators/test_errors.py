@@ -128,6 +128,41 @@ SETTINGS: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"data": ROWS, "verify": "ids", "wait_for_ingestion": True, "deferrable": True},
         ["ids_path="],
     ),
+    "no_id_column": ({"data": ROWS, "sample_id_column": None}, ["sample_id_column names None"]),
+    "column_by_number": ({"data": ROWS, "timestamp_column": 1}, ["timestamp_column names 1", "text"]),
+    "no_probabilities": ({"data": ROWS, "prediction_probas_columns": 5}, ["prediction_probas_columns=5"]),
+    "probabilities_by_number": (
+        {"data": ROWS, "prediction_probas_columns": [1, 2]},
+        ["prediction_probas_columns names 1"],
+    ),
+    "no_mapping": ({"data": ROWS, "column_mapping": "x"}, ["column_mapping='x'", "dict"]),
+    "mapping_to_nothing": (
+        {"data": ROWS, "column_mapping": {"x": "xx"}},
+        ["column_mapping renames to 'xx'", "it has 'x'"],
+    ),
+    "no_path": (
+        {"data": ROWS, "on_invalid_rows": "quarantine", "quarantine_path": 5},
+        ["quarantine_path= is int"],
+    ),
+    "no_path_of_a_checkpoint": ({"data": ROWS, "checkpoint_path": 5}, ["checkpoint_path= is int"]),
+    "folder_for_bad_rows": (
+        {
+            "data": [*ROWS, {**ROWS[0], "id": None}],
+            "on_invalid_rows": "quarantine",
+            "quarantine_path": "{{ params.folder }}",
+        },
+        ["is a directory", "Check quarantine_path"],
+    ),
+    "folder_for_ids": ({"data": ROWS, "ids_path": "{{ params.folder }}"}, ["Check ids_path"]),
+    "no_place_for_ids": ({"data": ROWS, "ids_path": "/proc/ids.parquet"}, ["/proc/ids.parquet", "ids_path"]),
+    "no_connection": ({"data": ROWS, "deepchecks_conn_id": None}, ["deepchecks_conn_id=None"]),
+    "refusals_as_text": ({"data": ROWS, "max_refused": "5"}, ["max_refused is '5'"]),
+    "seconds_as_text": ({"data": ROWS, "lost_after": "5"}, ["lost_after is '5'", "seconds"]),
+    "types_mixed": (
+        {"data": [*ROWS, {**ROWS[0], "x": "two"}]},
+        ["Column 'x' mixes types (float, text)", "type text, the first of them 'two'"],
+    ),
+    "dicts_one_by_one": ({"data": lambda: iter(ROWS)}, ["dicts one by one", "list of dicts"]),
     "bad_rows": ({"data": [*ROWS, {**ROWS[0], "t": None}]}, ["1 cannot be sent", "row 3", "on_invalid_rows"]),
 }
 #: The same for what a retry may mend.
@@ -165,7 +200,8 @@ def test_wrong_settings_and_rows_fail_at_once(server, connections, tmp_path):
     unknown = tmp_path / "rows.xlsx"
     unknown.write_bytes(b"PK")
     ran = run_each(
-        {name: arguments for name, (arguments, _) in SETTINGS.items()}, params={"unknown": str(unknown)}
+        {name: arguments for name, (arguments, _) in SETTINGS.items()},
+        params={"unknown": str(unknown), "folder": str(tmp_path)},
     )
     before = len(uploads(server))
     for name, (_, told) in SETTINGS.items():

@@ -346,6 +346,16 @@ def test_a_table_that_cannot_be_written_is_written_by_a_retry(
     assert statuses.counts() == {"stored" if wait else "waiting": 10}
 
 
+def test_a_table_of_something_else_is_found_before_a_row_is_sent(server, statuses):
+    with closing(sqlite3.connect(statuses.path)) as database:
+        database.execute(f"CREATE TABLE {NAME} (a INT)")
+    ran = upload(make_rows(3), retries=2)
+    assert (ran.states["upload"], ran.tries["upload"]) == ("failed", 1)
+    (error,) = ran.errors["upload"]
+    assert f"status_table={NAME} on statuses is a table of something else" in str(error)
+    assert not [item for item in server.exchanges if item.path.endswith("/data")]
+
+
 @DEFERRABLE
 def test_the_end_cannot_be_written(server, statuses, monkeypatch, tmp_path, deferrable):
     receipt = upload(make_rows(10)).results["upload"]

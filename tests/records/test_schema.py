@@ -95,6 +95,12 @@ def test_missing_unknown_and_doubled_columns_are_told_together() -> None:
     assert "column_mapping" in message
 
 
+def test_a_source_without_columns_is_told() -> None:
+    batch = pa.RecordBatch.from_arrays([], names=[])
+    with pytest.raises(DeepchecksColumnsError, match="it has no column at all: is it empty"):
+        _bind(batch)
+
+
 def test_mapping_renames_columns() -> None:
     columns = Columns("id", "at", "guess", mapping={"Income (EUR)": "income"})
     batch = rows_of(**{"Income (EUR)": [7.0], "age": [2], "city": ["x"]})

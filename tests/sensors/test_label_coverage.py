@@ -121,6 +121,8 @@ def test_model_says_how_long_to_wait(server):
 def test_wrong_arguments(server):
     wrong = {
         "ratio": ({"ratio": 1.5}, "ratio is 1.5"),
+        "text": ({"ratio": "0.9"}, "ratio is '0.9'"),
+        "no_window": ({"window_start": DAY, "window_end": DAY}, "no sample is in that window"),
         "start": ({"window_start": "tomorrow"}, "window_start='tomorrow'"),
         "version": ({"model_version": "v2"}, "'v1'"),
     }

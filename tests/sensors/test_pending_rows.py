@@ -186,6 +186,8 @@ def test_wrong_arguments(server):
         "format": ({"receipt": {**receipt, "format": 99}}, "format 99"),
         "no_ids": ({"receipt": receipt, "verify": "ids"}, "give the upload ids_path="),
         "polls": ({"model_name": "m", "quiet_polls": 0}, "quiet_polls=0"),
+        "text": ({"model_name": "m", "quiet_polls": "3"}, "quiet_polls='3'"),
+        "seconds": ({"model_name": "m", "stall_after": "3"}, "stall_after is '3'"),
         "limit": ({"receipt": receipt, "max_refused": -1}, "max_refused is -1"),
         "verify": ({"receipt": receipt, "verify": "all"}, "verify is 'all'"),
         "model": ({"model_name": "mm"}, "'m'"),
