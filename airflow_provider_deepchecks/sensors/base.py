@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -27,6 +28,8 @@ from airflow_provider_deepchecks.triggers.pending_rows import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_deepchecks.delivery.watch import Looker, Sighting, Watch
@@ -77,13 +80,8 @@ class WatchSensor(BaseSensorOperator):
         if not self.deferrable:
             return super().execute(context)
         self._first_look = time.time()
-        try:
+        with self._failing_as_a_poke():
             sighting = self._look(context)
-        except Exception as error:
-            # As a poke does it.
-            if self.never_fail or (self.soft_fail and isinstance(error, AirflowFailException)):
-                raise AirflowSkipException(str(error)) from error
-            raise
         if not sighting.waiting:
             return dict(sighting.result)
         self._defer()
@@ -100,8 +98,19 @@ class WatchSensor(BaseSensorOperator):
             raise AirflowSensorTimeout(
                 f"Sensor has timed out after {self.timeout:g} s. Last seen: {last_seen(event)}"
             )
-        self._finish(sighting)
+        with self._failing_as_a_poke():
+            self._finish(sighting)
         return dict(sighting.result)
+
+    @contextmanager
+    def _failing_as_a_poke(self) -> Iterator[None]:
+        """Skip where Airflow would skip for a poke: elsewhere it skips for fewer errors, or for none."""
+        try:
+            yield
+        except Exception as error:
+            if self.never_fail or (self.soft_fail and isinstance(error, AirflowFailException)):
+                raise AirflowSkipException(str(error)) from error
+            raise
 
     def _look(self, context: Context) -> Sighting:
         from airflow_provider_deepchecks.exceptions import DeepchecksError

@@ -115,6 +115,16 @@ def test_refused_rows(queue_server):
 
 
 @BY_MODE
+def test_never_fail(queue_server, mode):
+    """Airflow's own wish to skip whatever went wrong counts after the triggerer as well."""
+    queue_server.pause_consumer()
+    receipt = uploaded()
+    threading.Timer(0.5, lambda: (queue_server.lose_next_poll(), queue_server.resume_consumer())).start()
+    sensors = {"sensor": {"receipt": receipt, "lost_after": 1.5, "never_fail": True, **MODES[mode]}}
+    assert wait(sensors).states == {"sensor": "skipped"}
+
+
+@BY_MODE
 def test_lost_rows(queue_server, mode):
     """Lost rows are never skipped over."""
     queue_server.pause_consumer()
