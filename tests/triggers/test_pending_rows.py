@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_deepchecks.delivery.watch import CoverageWatch, QuietWatch
+from airflow_provider_deepchecks.exceptions import DeepchecksServerError
 from airflow_provider_deepchecks.hooks.deepchecks import DeepchecksHook
+from airflow_provider_deepchecks.sensors.pending_rows import DeepchecksPendingRowsSensor
 from airflow_provider_deepchecks.triggers.pending_rows import (
     TIMEOUT,
     DeepchecksPendingRowsTrigger,
@@ -116,6 +118,14 @@ def test_what_waiting_cannot_mend(model, airflow_db, watch, conn_id, told):
     assert error is not None
     assert told in str(error)
     assert not error.retryable
+
+
+def test_what_nobody_foresaw_is_no_skip(model):
+    """As a watch that another version of this package has written: Airflow would skip a soft_fail task."""
+    payload = run(trigger({"kind": "quiet", "model": "m"}))
+    sensor = DeepchecksPendingRowsSensor(task_id="s", model_name="m", deferrable=True, soft_fail=True)
+    with pytest.raises(DeepchecksServerError, match="broke off: KeyError"):
+        sensor.resume_execution("execute_complete", {"event": payload}, {})
 
 
 def test_coverage(model):
