@@ -30,6 +30,7 @@ from airflow_provider_deepchecks.exceptions import (
     DeepchecksRefusedRowsError,
     DeepchecksStalledError,
 )
+from airflow_provider_deepchecks.moments import check_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,17 +84,15 @@ class SettlementRules:
     def __post_init__(self) -> None:
         if self.verify not in ("auto", "counts", "ids"):
             raise DeepchecksConfigError(f"verify is {self.verify!r}; it is 'auto', 'counts' or 'ids'.")
-        share = isinstance(self.max_refused, float)
-        if isinstance(self.max_refused, bool) or self.max_refused < 0 or (share and self.max_refused > 1):
+        limit = self.max_refused
+        share = isinstance(limit, float) and 0 <= limit <= 1
+        count = isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0
+        if not share and not count:
             raise DeepchecksConfigError(
-                f"max_refused is {self.max_refused!r}; it is a count of rows (0, 1, ...) or a share (0.0 to "
-                "1.0)."
+                f"max_refused is {limit!r}; it is a count of rows (0, 1, ...) or a share (0.0 to 1.0)."
             )
         for name in ("lost_after", "stall_after"):
-            if getattr(self, name) < 0:
-                raise DeepchecksConfigError(
-                    f"{name} is {getattr(self, name)!r} seconds; it cannot be negative."
-                )
+            check_seconds(name, getattr(self, name), zero=True)
 
     def allowed_refusals(self, rows: int) -> int:
         """How many of ``rows`` may be refused."""

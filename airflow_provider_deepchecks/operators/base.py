@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -23,6 +24,7 @@ from airflow_provider_deepchecks.exceptions import (
 )
 from airflow_provider_deepchecks.hooks.deepchecks import DeepchecksHook
 from airflow_provider_deepchecks.links.deepchecks import DeepchecksModelLink
+from airflow_provider_deepchecks.moments import check_seconds
 from airflow_provider_deepchecks.operators.inputs import SourceArguments, hide_rows
 from airflow_provider_deepchecks.operators.progress import checkpoint_for
 from airflow_provider_deepchecks.operators.write_back import status_table_of, wanted_status_table
@@ -34,7 +36,7 @@ from airflow_provider_deepchecks.triggers.pending_rows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -298,9 +300,7 @@ class UploadOperator(BaseOperator):
                     "set aside."
                 )
         for setting in ("send_timeout", "wait_timeout", "poll_interval"):
-            value = getattr(self, setting)
-            if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-                raise DeepchecksConfigError(f"{setting}={value!r}; give seconds, a number above 0.")
+            check_seconds(setting, getattr(self, setting))
         if not self.model_name:
             raise DeepchecksConfigError("model_name= is empty once it is rendered: name a model.")
         if self.verify == "ids" and self.wait_for_ingestion and self.deferrable and not self.ids_path:
@@ -312,6 +312,11 @@ class UploadOperator(BaseOperator):
             value = getattr(self, setting)
             if value is not None and not isinstance(value, str):
                 raise DeepchecksConfigError(f"{setting}= is {type(value).__name__}: give text.")
+        if self.column_mapping is not None and not isinstance(self.column_mapping, Mapping):
+            raise DeepchecksConfigError(
+                f"column_mapping= is {type(self.column_mapping).__name__}: give a dict, source's column -> "
+                "version's column. A template gives text, unless the DAG has render_template_as_native_obj."
+            )
         self._rules()
         self._source_arguments().check()
 

@@ -61,8 +61,13 @@ class Columns:
         object.__setattr__(self, "prediction_probas", tuple(self.prediction_probas))
         object.__setattr__(self, "mapping", dict(self.mapping))
         for setting in ("sample_id", "timestamp", "prediction", "label"):
-            if getattr(self, setting) == "":
+            value = getattr(self, setting)
+            if value == "" or (value is None and setting == "sample_id"):
                 raise DeepchecksConfigError(f"{setting}_column is empty: name a column of the source.")
+            if value is not None and not isinstance(value, str):
+                raise DeepchecksConfigError(
+                    f"{setting}_column is {type(value).__name__}: give the name of a column, as text."
+                )
         doubled = [name for name, times in Counter(self.prediction_probas).items() if times > 1]
         if doubled:
             raise DeepchecksConfigError(f"prediction_probas_columns names {named(doubled)} more than once.")

@@ -46,6 +46,9 @@ class WatchSensor(BaseSensorOperator):
     :param deferrable: wait in the triggerer instead of on a worker.
     """
 
+    model_name: str | None
+    model_version: str | None
+
     def __init__(
         self,
         *,
@@ -69,7 +72,12 @@ class WatchSensor(BaseSensorOperator):
     @cached_property
     def _looker(self) -> Looker:
         from airflow_provider_deepchecks.delivery.watch import Looker
+        from airflow_provider_deepchecks.exceptions import DeepchecksConfigError
 
+        for setting in ("model_name", "model_version"):
+            value = getattr(self, setting)
+            if value is not None and not isinstance(value, str):
+                raise DeepchecksConfigError(f"{setting}= is {type(value).__name__}: give text.")
         return Looker(self.watch(), storage_path)
 
     def poke(self, context: Context) -> PokeReturnValue:

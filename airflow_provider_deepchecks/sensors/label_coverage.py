@@ -39,6 +39,8 @@ class DeepchecksLabelCoverageSensor(WatchSensor):
     :param deferrable: wait in the triggerer.
     """
 
+    model_name: str
+
     template_fields = (
         "model_name",
         "model_version",
@@ -72,14 +74,15 @@ class DeepchecksLabelCoverageSensor(WatchSensor):
     def watch(self) -> Watch:
         from airflow_provider_deepchecks.delivery.watch import CoverageWatch
 
-        if self.ratio is not None and not 0 <= self.ratio <= 1:
-            raise DeepchecksConfigError(f"ratio is {self.ratio!r}; it is a share of the samples, 0.0 to 1.0.")
+        ratio = self.ratio
+        if ratio is not None and not (isinstance(ratio, int | float) and 0 <= ratio <= 1):
+            raise DeepchecksConfigError(f"ratio is {ratio!r}; it is a share of the samples, 0.0 to 1.0.")
         return CoverageWatch(
             model=self.model_name,
             version=self.model_version,
             start=_epoch("window_start", self.window_start),
             end=_epoch("window_end", self.window_end),
-            ratio=self.ratio,
+            ratio=ratio,
             deadline=_epoch("deadline", self.deadline),
             fail_at_deadline=self.fail_at_deadline,
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_deepchecks.exceptions import DeepchecksConfigError, DeepchecksError
+from airflow_provider_deepchecks.moments import check_seconds
 from airflow_provider_deepchecks.operators.write_back import status_table_of
 from airflow_provider_deepchecks.sensors.base import WatchSensor
 from airflow_provider_deepchecks.storage import storage_path
@@ -102,10 +103,9 @@ DeepchecksLogBatchOperator` or of the labels operator), it waits until every row
                 "model_name=. "
                 "An upload that was skipped leaves no receipt."
             )
-        if self.quiet_polls < 1:
-            raise DeepchecksConfigError(
-                f"quiet_polls={self.quiet_polls!r}; it is a number of polls, at least 1."
-            )
+        polls = self.quiet_polls
+        if isinstance(polls, bool) or not isinstance(polls, int) or polls < 1:
+            raise DeepchecksConfigError(f"quiet_polls={polls!r}; it is a number of polls, at least 1.")
         if self.receipt is not None:
             if self.model_version is not None:
                 raise DeepchecksConfigError(
@@ -126,5 +126,6 @@ DeepchecksLogBatchOperator` or of the labels operator), it waits until every row
             )
             return ReceiptWatch(self.receipt, rules)
         assert self.model_name is not None
-        quiet_for = max(SHORTEST_QUIET, self.quiet_polls * self.poke_interval)
+        check_seconds("stall_after", self.stall_after, zero=True)
+        quiet_for = max(SHORTEST_QUIET, polls * self.poke_interval)
         return QuietWatch(self.model_name, self.model_version, quiet_for, self.stall_after)
