@@ -347,7 +347,7 @@ class UploadOperator(BaseOperator):
                 on_invalid=self.on_invalid_rows,
                 on_late=self.on_late_rows,
                 max_invalid=self.max_invalid_rows,
-                quarantine_path=storage_path(self.quarantine_path),
+                quarantine_path=storage_path(self.quarantine_path or None),
             ),
             checkpoint=checkpoint,
             repeated=ti.try_number > 1,
@@ -367,7 +367,7 @@ class UploadOperator(BaseOperator):
     def _ids_path(self, stack: ExitStack) -> str | None:
         """Where the ids are kept: as told, or until the end of this task when it compares them itself."""
         if self.ids_path or not self.wait_for_ingestion or self.verify == "counts":
-            return self.ids_path
+            return self.ids_path or None
         return f"{stack.enter_context(TemporaryDirectory(prefix='deepchecks-ids-'))}/ids.parquet"
 
     def _source_arguments(self, order_by: Sequence[str] = ()) -> SourceArguments:
