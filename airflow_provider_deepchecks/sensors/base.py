@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 #: Seconds after the sensor's own deadline at which Airflow ends a deferral whose trigger does not answer.
 DEFER_BACKSTOP = 60.0
+#: What Airflow tells of a trigger that raised or could not be loaded; of one whose time is over, otherwise.
+TRIGGER_FAILED = "Trigger failure"
 
 
 class WatchSensor(BaseSensorOperator):
@@ -109,6 +111,24 @@ class WatchSensor(BaseSensorOperator):
         with self._failing_as_a_poke():
             self._finish(sighting)
         return dict(sighting.result)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """As Airflow does it, but ``soft_fail`` does not skip a trigger that broke or could not be loaded.
+
+        :raises DeepchecksServerError: such a trigger.
+        """
+        from airflow_provider_deepchecks.exceptions import DeepchecksServerError
+
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowSkipException as skip:
+            told = (next_kwargs or {}).get("error") if next_method == "__fail__" else None
+            if not self.soft_fail or told != TRIGGER_FAILED:
+                raise
+            raise DeepchecksServerError(
+                "The trigger broke, or the triggerer could not load it: this package has to be installed "
+                "there too. Run the task again; the traceback above tells what happened."
+            ) from skip.__cause__
 
     @contextmanager
     def _failing_as_a_poke(self) -> Iterator[None]:

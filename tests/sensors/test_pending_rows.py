@@ -10,7 +10,12 @@ import time
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout, task
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    task,
+)
 
 from airflow_provider_deepchecks.exceptions import (
     DeepchecksAuthError,
@@ -260,6 +265,22 @@ def test_unknown_event_fails_loudly(event):
     upload = DeepchecksLogBatchOperator(task_id="u", data=[], wait_for_ingestion=True, **TARGET)
     with pytest.raises(DeepchecksServerError, match="without a known outcome"):
         upload.execute_complete({}, event)
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        ("Trigger failure", DeepchecksServerError),
+        ("Trigger timeout", AirflowSkipException),
+        ("Trigger/execution timeout", AirflowSkipException),
+    ],
+)
+def test_trigger_that_cannot_be_loaded_is_no_skip(error, raised):
+    """As on a triggerer without this package; soft_fail forgives time only."""
+    told = {"error": error, "traceback": ["No module named 'airflow_provider_deepchecks'"]}
+    sensor = DeepchecksPendingRowsSensor(task_id="s", model_name="m", deferrable=True, soft_fail=True)
+    with pytest.raises(raised):
+        sensor.resume_execution("__fail__", told, {})
 
 
 def test_first_look_can_be_enough(server):
