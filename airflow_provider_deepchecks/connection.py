@@ -230,11 +230,11 @@ def _base_url(connection: Connection) -> str:
         raise _wrong(conn_id, "host", "is empty: put the address of the Deepchecks server there")
     if schema not in ("", "http", "https"):
         raise _wrong(conn_id, "schema", "is neither http nor https; a path prefix goes into the host")
-    if "://" not in host:
-        host = f"{schema or ('http' if is_loopback(f'//{host}') else 'https')}://{host}"
-    elif schema and not host.lower().startswith(f"{schema}://"):
+    if "://" in host and schema and not host.lower().startswith(f"{schema}://"):
         raise _wrong(conn_id, "schema", f"says {schema}, the host says otherwise: leave the schema empty")
     try:
+        if "://" not in host:
+            host = f"{schema or ('http' if is_loopback(f'//{host}') else 'https')}://{host}"
         url = urlsplit(host)
         name, port = url.hostname, url.port
     except ValueError as error:

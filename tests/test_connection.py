@@ -76,6 +76,7 @@ def test_host(host, fields, base_url):
         ({"host": "dc example com"}, "host is no http"),
         ({"host": "https://dc.example.com:port"}, "host is no address"),
         ({"host": "https://[broken"}, "host is no address"),
+        ({"host": "[broken"}, "host is no address"),
         ({"host": "https://user:CaNaRy@dc.example.com"}, "host holds a user"),
         ({"host": "https://dc.example.com/?token=CaNaRy"}, "host ends in"),
         ({"host": "https://dc.example.com/#models"}, "host ends in"),

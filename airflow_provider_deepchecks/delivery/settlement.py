@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Literal
 
 from airflow_provider_deepchecks.delivery.receipt import Example, Receipt
 from airflow_provider_deepchecks.exceptions import DeepchecksConfigError
+from airflow_provider_deepchecks.moments import check_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,10 +54,6 @@ class State(StrEnum):
     STALLED = "stalled"
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 @dataclass(frozen=True)
 class SettlementRules:
     """What counts as settled, lost, stalled.
@@ -82,15 +79,15 @@ class SettlementRules:
     def __post_init__(self) -> None:
         if self.verify not in ("auto", "counts", "ids"):
             raise DeepchecksConfigError(f"verify is {self.verify!r}; it is 'auto', 'counts' or 'ids'.")
-        share = isinstance(self.max_refused, float)
-        if not _is_number(self.max_refused) or self.max_refused < 0 or (share and self.max_refused > 1):
+        limit = self.max_refused
+        share = isinstance(limit, float) and 0 <= limit <= 1
+        count = isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0
+        if not share and not count:
             raise DeepchecksConfigError(
-                f"max_refused is {self.max_refused!r}; it is a count of rows (0, 1, ...) or a share (0.0 to "
-                "1.0)."
+                f"max_refused is {limit!r}; it is a count of rows (0, 1, ...) or a share (0.0 to 1.0)."
             )
         for name in ("lost_after", "stall_after"):
-            if not _is_number(seconds := getattr(self, name)) or seconds < 0:
-                raise DeepchecksConfigError(f"{name} is {seconds!r}; give seconds, a number of at least 0.")
+            check_seconds(name, getattr(self, name), zero=True)
 
     def allowed_refusals(self, rows: int) -> int:
         """How many of ``rows`` may be refused."""

@@ -22,6 +22,7 @@ from airflow_provider_deepchecks.exceptions import (
 )
 from airflow_provider_deepchecks.hooks.deepchecks import DeepchecksHook
 from airflow_provider_deepchecks.links.deepchecks import DeepchecksModelLink
+from airflow_provider_deepchecks.moments import check_seconds
 from airflow_provider_deepchecks.operators.inputs import SourceArguments, hide_rows
 from airflow_provider_deepchecks.operators.progress import checkpoint_for
 from airflow_provider_deepchecks.operators.write_back import status_table_of, wanted_status_table
@@ -289,9 +290,7 @@ class UploadOperator(BaseOperator):
                     "set aside."
                 )
         for setting in ("send_timeout", "wait_timeout", "poll_interval"):
-            value = getattr(self, setting)
-            if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-                raise DeepchecksConfigError(f"{setting}={value!r}; give seconds, a number above 0.")
+            check_seconds(setting, getattr(self, setting))
         if not self.model_name:
             raise DeepchecksConfigError("model_name= is empty once it is rendered: name a model.")
         if self.verify == "ids" and self.wait_for_ingestion and self.deferrable and not self.ids_path:
@@ -341,7 +340,7 @@ class UploadOperator(BaseOperator):
                 on_invalid=self.on_invalid_rows,
                 on_late=self.on_late_rows,
                 max_invalid=self.max_invalid_rows,
-                quarantine_path=storage_path(self.quarantine_path),
+                quarantine_path=storage_path(self.quarantine_path or None),
             ),
             checkpoint=checkpoint,
             repeated=ti.try_number > 1,
@@ -361,7 +360,7 @@ class UploadOperator(BaseOperator):
     def _ids_path(self, stack: ExitStack) -> str | None:
         """Where the ids are kept: as told, or until the end of this task when it compares them itself."""
         if self.ids_path or not self.wait_for_ingestion or self.verify == "counts":
-            return self.ids_path
+            return self.ids_path or None
         return f"{stack.enter_context(TemporaryDirectory(prefix='deepchecks-ids-'))}/ids.parquet"
 
     def _source_arguments(self, order_by: Sequence[str] = ()) -> SourceArguments:

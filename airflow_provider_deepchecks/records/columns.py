@@ -61,7 +61,8 @@ class Columns:
     def __post_init__(self) -> None:
         if not isinstance(self.mapping, Mapping):
             raise DeepchecksConfigError(
-                f"column_mapping={self.mapping!r}: give a dict, source's name -> version's name."
+                f"column_mapping={self.mapping!r}: give a dict, source's name -> version's name. A template "
+                "gives text, unless the DAG has render_template_as_native_obj."
             )
         object.__setattr__(self, "prediction_probas", tuple(self.prediction_probas))
         object.__setattr__(self, "mapping", dict(self.mapping))

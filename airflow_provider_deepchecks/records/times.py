@@ -63,7 +63,7 @@ def check_zone(timezone: str | None) -> None:
         return
     try:
         _instants(pa.array([datetime(2020, 1, 1)], _NAIVE), timezone, "earliest")
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, TypeError) as error:
         raise DeepchecksConfigError(
             f"timezone={timezone!r} is no known time zone: give an IANA name such as 'Europe/Berlin', "
             f"or 'UTC'. ({error})"

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -23,10 +24,15 @@ from airflow_provider_deepchecks.storage import storage_path
 from airflow_provider_deepchecks.triggers.pending_rows import defer, last_seen, read_event
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_deepchecks.delivery.watch import Looker, Sighting, Watch
     from airflow_provider_deepchecks.exceptions import DeepchecksError
+
+#: What Airflow tells of a trigger that raised or could not be loaded; of one whose time is over, otherwise.
+TRIGGER_FAILED = "Trigger failure"
 
 
 class WatchSensor(BaseSensorOperator):
@@ -35,6 +41,9 @@ class WatchSensor(BaseSensorOperator):
     :param deepchecks_conn_id: Airflow connection.
     :param deferrable: wait in the triggerer instead of on a worker.
     """
+
+    model_name: str | None
+    model_version: str | None
 
     def __init__(
         self,
@@ -59,7 +68,12 @@ class WatchSensor(BaseSensorOperator):
     @cached_property
     def _looker(self) -> Looker:
         from airflow_provider_deepchecks.delivery.watch import Looker
+        from airflow_provider_deepchecks.exceptions import DeepchecksConfigError
 
+        for setting in ("model_name", "model_version"):
+            value = getattr(self, setting)
+            if value is not None and not isinstance(value, str):
+                raise DeepchecksConfigError(f"{setting}= is {type(value).__name__}: give text.")
         return Looker(self.watch(), storage_path)
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -70,13 +84,8 @@ class WatchSensor(BaseSensorOperator):
         if not self.deferrable:
             return super().execute(context)
         self._first_look = time.time()
-        try:
+        with self._failing_as_a_poke():
             sighting = self._look(context)
-        except Exception as error:
-            # As a poke does it.
-            if self.never_fail or (self.soft_fail and isinstance(error, AirflowFailException)):
-                raise AirflowSkipException(str(error)) from error
-            raise
         if sighting.waiting:
             defer(
                 self,
@@ -99,8 +108,37 @@ class WatchSensor(BaseSensorOperator):
             raise AirflowSensorTimeout(
                 f"Sensor has timed out after {self.timeout:g} s. Last seen: {last_seen(event)}"
             )
-        self._finish(sighting)
+        with self._failing_as_a_poke():
+            self._finish(sighting)
         return dict(sighting.result)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """As Airflow does it, but ``soft_fail`` does not skip a trigger that broke or could not be loaded.
+
+        :raises DeepchecksServerError: such a trigger.
+        """
+        from airflow_provider_deepchecks.exceptions import DeepchecksServerError
+
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowSkipException as skip:
+            told = (next_kwargs or {}).get("error") if next_method == "__fail__" else None
+            if not self.soft_fail or told != TRIGGER_FAILED:
+                raise
+            raise DeepchecksServerError(
+                "The trigger broke, or the triggerer could not load it: this package has to be installed "
+                "there too. Run the task again; the traceback above tells what happened."
+            ) from skip.__cause__
+
+    @contextmanager
+    def _failing_as_a_poke(self) -> Iterator[None]:
+        """Skip where Airflow would skip for a poke: elsewhere it skips for fewer errors, or for none."""
+        try:
+            yield
+        except Exception as error:
+            if self.never_fail or (self.soft_fail and isinstance(error, AirflowFailException)):
+                raise AirflowSkipException(str(error)) from error
+            raise
 
     def _look(self, context: Context) -> Sighting:
         from airflow_provider_deepchecks.exceptions import DeepchecksError

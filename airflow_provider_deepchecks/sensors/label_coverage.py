@@ -39,6 +39,8 @@ class DeepchecksLabelCoverageSensor(WatchSensor):
     :param deferrable: wait in the triggerer.
     """
 
+    model_name: str
+
     template_fields = (
         "model_name",
         "model_version",
@@ -72,8 +74,9 @@ class DeepchecksLabelCoverageSensor(WatchSensor):
     def watch(self) -> Watch:
         from airflow_provider_deepchecks.delivery.watch import CoverageWatch
 
-        if self.ratio is not None and (not isinstance(self.ratio, int | float) or not 0 <= self.ratio <= 1):
-            raise DeepchecksConfigError(f"ratio is {self.ratio!r}; it is a share of the samples, 0.0 to 1.0.")
+        ratio = self.ratio
+        if ratio is not None and not (isinstance(ratio, int | float) and 0 <= ratio <= 1):
+            raise DeepchecksConfigError(f"ratio is {ratio!r}; it is a share of the samples, 0.0 to 1.0.")
         start, end = _epoch("window_start", self.window_start), _epoch("window_end", self.window_end)
         if start is not None and end is not None and start >= end:
             raise DeepchecksConfigError(
@@ -85,7 +88,7 @@ class DeepchecksLabelCoverageSensor(WatchSensor):
             version=self.model_version,
             start=start,
             end=end,
-            ratio=self.ratio,
+            ratio=ratio,
             deadline=_epoch("deadline", self.deadline),
             fail_at_deadline=self.fail_at_deadline,
         )

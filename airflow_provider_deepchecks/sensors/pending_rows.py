@@ -102,10 +102,9 @@ DeepchecksLogBatchOperator` or of the labels operator), it waits until every row
                 "model_name=. "
                 "An upload that was skipped leaves no receipt."
             )
-        if not isinstance(self.quiet_polls, int) or self.quiet_polls < 1:
-            raise DeepchecksConfigError(
-                f"quiet_polls={self.quiet_polls!r}; it is a number of polls, at least 1."
-            )
+        polls = self.quiet_polls
+        if isinstance(polls, bool) or not isinstance(polls, int) or polls < 1:
+            raise DeepchecksConfigError(f"quiet_polls={polls!r}; it is a number of polls, at least 1.")
         rules = SettlementRules(
             max_refused=self.max_refused,
             lost_after=self.lost_after,
@@ -126,5 +125,5 @@ DeepchecksLogBatchOperator` or of the labels operator), it waits until every row
                 )
             return ReceiptWatch(self.receipt, rules)
         assert self.model_name is not None
-        quiet_for = max(SHORTEST_QUIET, self.quiet_polls * self.poke_interval)
+        quiet_for = max(SHORTEST_QUIET, polls * self.poke_interval)
         return QuietWatch(self.model_name, self.model_version, quiet_for, self.stall_after)

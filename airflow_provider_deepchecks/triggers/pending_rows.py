@@ -88,6 +88,11 @@ class DeepchecksPendingRowsTrigger(BaseTrigger):
                     return
         except DeepchecksError as error:
             yield _event(Sighting(Sighting.FAILED, str(error)).to_dict())
+        except Exception as error:
+            # Airflow's own word for a trigger that broke is one that soft_fail skips over.
+            self.log.exception("A look ended in an error that nobody foresaw.")
+            told = f"Looking at the server broke off: {type(error).__name__}: {error}"
+            yield _event(Sighting(Sighting.UNREACHABLE, told).to_dict())
 
 
 def defer(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import socket
+from datetime import UTC, date
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -97,6 +98,15 @@ SETTINGS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "bad_verify": ({"data": ROWS, "verify": "all"}, ["verify is 'all'"]),
     "bad_share": ({"data": ROWS, "max_refused": 1.5}, ["max_refused is 1.5"]),
     "bad_limit": ({"data": ROWS, "max_invalid_rows": -1}, ["max_invalid_rows=-1"]),
+    "limit_as_text": ({"data": ROWS, "max_refused": "{{ params.unknown }}"}, ["max_refused is '{{"]),
+    "no_limit": ({"data": ROWS, "max_refused": None}, ["max_refused is None"]),
+    "seconds_as_text": ({"data": ROWS, "lost_after": "300"}, ["lost_after='300'", "seconds"]),
+    "endless": ({"data": ROWS, "wait_timeout": float("inf")}, ["wait_timeout=inf", "1,000,000,000"]),
+    "mapping_as_text": (
+        {"data": ROWS, "column_mapping": "{{ {'y': 'x'} }}"},
+        ["column_mapping=", "dict", "native"],
+    ),
+    "zone_as_object": ({"data": ROWS, "timezone": UTC}, ["timezone=", "IANA name"]),
     "bad_timezone": ({"data": ROWS, "timezone": "Mars/Base"}, ["Mars/Base"]),
     "bad_unit": ({"data": ROWS, "timestamp_unit": "min"}, ["min"]),
     "bad_timeout": ({"data": ROWS, "send_timeout": 0}, ["send_timeout=0"]),
@@ -135,7 +145,6 @@ SETTINGS: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"data": ROWS, "prediction_probas_columns": [1, 2]},
         ["prediction_probas_columns names 1"],
     ),
-    "no_mapping": ({"data": ROWS, "column_mapping": "x"}, ["column_mapping='x'", "dict"]),
     "mapping_to_nothing": (
         {"data": ROWS, "column_mapping": {"x": "xx"}},
         ["column_mapping renames to 'xx'", "it has 'x'"],
@@ -157,7 +166,6 @@ SETTINGS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "no_place_for_ids": ({"data": ROWS, "ids_path": "/proc/ids.parquet"}, ["/proc/ids.parquet", "ids_path"]),
     "no_connection": ({"data": ROWS, "deepchecks_conn_id": None}, ["deepchecks_conn_id=None"]),
     "refusals_as_text": ({"data": ROWS, "max_refused": "5"}, ["max_refused is '5'"]),
-    "seconds_as_text": ({"data": ROWS, "lost_after": "5"}, ["lost_after is '5'", "seconds"]),
     "types_mixed": (
         {"data": [*ROWS, {**ROWS[0], "x": "two"}]},
         ["Column 'x' mixes types (float, text)", "type text, the first of them 'two'"],
@@ -308,6 +316,8 @@ def test_labels_operator_checks_alike(server):
         "unknown_version": ({"data": [], "model_version": "v2"}, "'v1'"),
         "missing_column": ({"data": [{"id": "a"}]}, "'y'"),
         "bad_window": ({"data": LABEL, "window_start": "tomorrow"}, "window_start='tomorrow'"),
+        "date": ({"data": LABEL, "window_start": date(2026, 1, 2)}, "window_start=datetime.date(2026, 1, 2)"),
+        "epoch": ({"data": LABEL, "window_end": 1767225600}, "window_end=1767225600 is int"),
         "no_rows_a_request": ({"data": [{"id": "a", "y": 1.0}], "labels_per_send": 0}, "labels_per_send=0"),
         "wrong_type": ({"data": [{"id": "a", "y": "late"}]}, "'y' is string"),
         "no_label": ({"data": [*LABEL, {"id": "b", "y": None}]}, "1 cannot be sent"),

@@ -331,6 +331,19 @@ def test_sample_ids_and_columns_are_templates(server):
     assert server.stored("m", "v1")["s00002"]["x"] == 1
 
 
+def test_paths_that_render_empty_are_not_given(server, tmp_path, monkeypatch):
+    """As of a parameter that a run may leave empty."""
+    monkeypatch.chdir(tmp_path)
+    paths = dict.fromkeys(("ids_path", "quarantine_path", "checkpoint_path"), "{{ params.path }}")
+    with new_dag(params={"path": ""}) as dag:
+        DeepchecksLogBatchOperator(task_id="upload", data=ROWS, **paths, **TARGET)
+    ran = run_dag(dag)
+    assert ran.state == "success", ran.errors
+    receipt = ran.results["upload"]
+    assert (receipt["ids_path"], receipt["quarantine_path"], receipt["errors_path"]) == (None, None, None)
+    assert list(tmp_path.iterdir()) == []
+
+
 def unstable() -> Callable[[], Any]:
     """A function that fails at its first call."""
     calls = []

@@ -121,8 +121,9 @@ def test_model_says_how_long_to_wait(server):
 def test_wrong_arguments(server):
     wrong = {
         "ratio": ({"ratio": 1.5}, "ratio is 1.5"),
-        "text": ({"ratio": "0.9"}, "ratio is '0.9'"),
+        "ratio_as_text": ({"ratio": "{{ params.ratio }}"}, "ratio is '{{"),
         "no_window": ({"window_start": DAY, "window_end": DAY}, "no sample is in that window"),
+        "end": ({"window_end": 20260102}, "window_end=20260102 is int"),
         "start": ({"window_start": "tomorrow"}, "window_start='tomorrow'"),
         "version": ({"model_version": "v2"}, "'v1'"),
     }

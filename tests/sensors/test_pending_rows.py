@@ -10,7 +10,12 @@ import time
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout, task
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    task,
+)
 
 from airflow_provider_deepchecks.exceptions import (
     DeepchecksAuthError,
@@ -115,6 +120,16 @@ def test_refused_rows(queue_server):
 
 
 @BY_MODE
+def test_never_fail(queue_server, mode):
+    """Airflow's own wish to skip whatever went wrong counts after the triggerer as well."""
+    queue_server.pause_consumer()
+    receipt = uploaded()
+    threading.Timer(0.5, lambda: (queue_server.lose_next_poll(), queue_server.resume_consumer())).start()
+    sensors = {"sensor": {"receipt": receipt, "lost_after": 1.5, "never_fail": True, **MODES[mode]}}
+    assert wait(sensors).states == {"sensor": "skipped"}
+
+
+@BY_MODE
 def test_lost_rows(queue_server, mode):
     """Lost rows are never skipped over."""
     queue_server.pause_consumer()
@@ -186,11 +201,15 @@ def test_wrong_arguments(server):
         "format": ({"receipt": {**receipt, "format": 99}}, "format 99"),
         "no_ids": ({"receipt": receipt, "verify": "ids"}, "give the upload ids_path="),
         "polls": ({"model_name": "m", "quiet_polls": 0}, "quiet_polls=0"),
-        "text": ({"model_name": "m", "quiet_polls": "3"}, "quiet_polls='3'"),
-        "seconds": ({"model_name": "m", "stall_after": "3"}, "stall_after is '3'"),
+        "polls_as_text": ({"model_name": "m", "quiet_polls": "3"}, "quiet_polls='3'"),
+        "seconds": ({"model_name": "m", "stall_after": "900"}, "stall_after='900'"),
         "limit": ({"receipt": receipt, "max_refused": -1}, "max_refused is -1"),
+        "limit_as_text": ({"receipt": receipt, "max_refused": "{{ params.x }}"}, "max_refused is '{{"),
+        "no_number": ({"receipt": receipt, "max_refused": float("nan")}, "max_refused is nan"),
+        "lost": ({"receipt": receipt, "lost_after": "300"}, "lost_after='300'"),
         "verify": ({"receipt": receipt, "verify": "all"}, "verify is 'all'"),
         "model": ({"model_name": "mm"}, "'m'"),
+        "number": ({"model_name": "m", "model_version": 7}, "model_version= is int"),
         "unknown_version": ({"model_name": "m", "model_version": "v2"}, "'v1'"),
         "connection": ({"model_name": "m", "deepchecks_conn_id": "nowhere"}, "deepchecks_conn_id='nowhere'"),
     }
@@ -246,6 +265,22 @@ def test_unknown_event_fails_loudly(event):
     upload = DeepchecksLogBatchOperator(task_id="u", data=[], wait_for_ingestion=True, **TARGET)
     with pytest.raises(DeepchecksServerError, match="without a known outcome"):
         upload.execute_complete({}, event)
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        ("Trigger failure", DeepchecksServerError),
+        ("Trigger timeout", AirflowSkipException),
+        ("Trigger/execution timeout", AirflowSkipException),
+    ],
+)
+def test_trigger_that_cannot_be_loaded_is_no_skip(error, raised):
+    """As on a triggerer without this package; soft_fail forgives time only."""
+    told = {"error": error, "traceback": ["No module named 'airflow_provider_deepchecks'"]}
+    sensor = DeepchecksPendingRowsSensor(task_id="s", model_name="m", deferrable=True, soft_fail=True)
+    with pytest.raises(raised):
+        sensor.resume_execution("__fail__", told, {})
 
 
 def test_first_look_can_be_enough(server):

@@ -6,13 +6,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from airflow_provider_deepchecks.client.settings import ClientSettings
 from airflow_provider_deepchecks.delivery.watch import CoverageWatch, QuietWatch
+from airflow_provider_deepchecks.exceptions import DeepchecksConnectionError, DeepchecksServerError
 from airflow_provider_deepchecks.hooks.deepchecks import DeepchecksHook
+from airflow_provider_deepchecks.sensors.pending_rows import DeepchecksPendingRowsSensor
+from airflow_provider_deepchecks.triggers import shared
 from airflow_provider_deepchecks.triggers.pending_rows import (
     TIMEOUT,
     DeepchecksPendingRowsTrigger,
@@ -20,6 +26,7 @@ from airflow_provider_deepchecks.triggers.pending_rows import (
     read_event,
 )
 from airflow_provider_deepchecks.triggers.shared import SharedClient
+from tests.client.raw_server import RawServer
 
 QUIET = QuietWatch("m", "v1", quiet_for=0.0, stall_after=900.0).to_dict()
 BUSY = QuietWatch("m", "v1", quiet_for=3600.0, stall_after=7200.0).to_dict()
@@ -118,6 +125,14 @@ def test_what_waiting_cannot_mend(model, airflow_db, watch, conn_id, told):
     assert not error.retryable
 
 
+def test_what_nobody_foresaw_is_no_skip(model):
+    """As a watch that another version of this package has written: Airflow would skip a soft_fail task."""
+    payload = run(trigger({"kind": "quiet", "model": "m"}))
+    sensor = DeepchecksPendingRowsSensor(task_id="s", model_name="m", deferrable=True, soft_fail=True)
+    with pytest.raises(DeepchecksServerError, match="broke off: KeyError"):
+        sensor.resume_execution("execute_complete", {"event": payload}, {})
+
+
 def test_coverage(model):
     watch = CoverageWatch("m", None, None, None, 0.5, time.time() - 1, fail_at_deadline=True).to_dict()
     sighting = read_event(run(trigger(watch)))
@@ -160,6 +175,88 @@ def test_changed_connection_is_found(model, monkeypatch):
 
     (event,) = asyncio.run(events())
     assert event.payload["state"] == "settled"
+
+
+def changed(monkeypatch: pytest.MonkeyPatch, change: Any) -> dict[str, Any]:
+    """The payload of a trigger that waits for 1.5 s, with a change after 0.5 s."""
+    monkeypatch.setattr(shared, "FRESH_SECONDS", 0.0)
+
+    async def event() -> Any:
+        waiting = asyncio.create_task(anext(trigger(BUSY, seconds=1.5).run()))
+        await asyncio.sleep(0.5)
+        change()
+        return await waiting
+
+    payload: dict[str, Any] = asyncio.run(event()).payload
+    return payload
+
+
+def test_changed_token_is_found(model, monkeypatch):
+    def change() -> None:
+        fields = {**json.loads(model.connection_json), "password": "ZGVtb0BleGFtcGxlLmNvbQ==.newer"}
+        monkeypatch.setenv("AIRFLOW_CONN_DEEPCHECKS_DEFAULT", json.dumps(fields))
+        model._state.options = replace(model._state.options, token=fields["password"])
+
+    assert changed(monkeypatch, change)["state"] == TIMEOUT
+    assert {200, 401} <= {item.status for item in model.exchanges}
+
+
+def test_connection_that_cannot_be_read_again_is_used_as_it_was(model, airflow_db, monkeypatch):
+    """Airflow says that there is no such connection when the place that keeps it is away."""
+    fields = {**json.loads(model.connection_json), "extra": {"retries": 0}}
+    monkeypatch.setenv("AIRFLOW_CONN_DEEPCHECKS_DEFAULT", json.dumps(fields))
+
+    def away() -> None:
+        monkeypatch.delenv("AIRFLOW_CONN_DEEPCHECKS_DEFAULT")
+        model.answer_next(503, b"<html>away</html>", path="/versions", times=2)
+
+    assert changed(monkeypatch, away)["state"] == TIMEOUT
+    assert 503 in {item.status for item in model.exchanges}
+
+
+def test_server_that_hangs_holds_up_no_other(model, monkeypatch):
+    done = threading.Event()
+    with RawServer(lambda connection, request: (done.wait(60), connection.close())[1]) as hanging:
+        fields = {"conn_type": "deepchecks", "host": hanging.url, "password": "abc.def"}
+        monkeypatch.setenv("AIRFLOW_CONN_HANGING", json.dumps({**fields, "extra": {"retries": 0}}))
+
+        async def event() -> Any:
+            stuck = [
+                asyncio.create_task(anext(trigger(seconds=0.1, conn_id="hanging").run())) for _ in range(20)
+            ]
+            try:
+                while len(hanging.requests) < 1:
+                    await asyncio.sleep(0.05)
+                return await asyncio.wait_for(anext(trigger().run()), 30)
+            finally:
+                done.set()
+                await asyncio.gather(*stuck)
+
+        assert asyncio.run(event()).payload["state"] == "settled"
+
+
+def test_failed_call_is_shared():
+    """Triggers that wait for one answer do not each wait out a server that hangs."""
+    done = threading.Event()
+    with RawServer(lambda connection, request: (done.wait(60), connection.close())[1]) as hanging:
+        client = SharedClient(ClientSettings(hanging.url, "abc.def", retries=0))
+        errors: list[Exception] = []
+
+        def ask() -> None:
+            try:
+                client.version_statuses(1)
+            except DeepchecksConnectionError as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        done.set()
+        for thread in threads:
+            thread.join()
+        assert len(errors) == 8
+        assert len(hanging.requests) < 8
 
 
 def test_young_names_are_found(model):
