@@ -12,17 +12,25 @@ SECOND = 1_000_000
 
 
 class Clock:
-    """The machine's clock, shifted by an offset that may change while the server runs.
+    """The machine's clock, shifted by an offset that may change while the server runs, or stopped.
 
     :param offset: seconds to add to the machine's clock.
     """
 
     def __init__(self, offset: float = 0.0) -> None:
         self.offset = offset
+        self._stopped_at: float | None = None
 
     def time(self) -> float:
         """Seconds since 1970."""
-        return time.time() + self.offset
+        return time.time() + self.offset if self._stopped_at is None else self._stopped_at
+
+    def stop_at(self, moment: datetime) -> None:
+        """Stand still at a moment from now on, so that it does not matter how long what follows takes.
+
+        :param moment: with a time zone.
+        """
+        self._stopped_at = moment.timestamp()
 
     def now(self) -> int:
         """Microseconds since 1970."""

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from airflow_provider_deepchecks.operators.log_labels import DeepchecksLogLabels
 from tests.operators.conftest import LABELS, TARGET, make_rows, when_sent
 from tests.operators.test_bad_rows import account
 from tests.runs import new_dag, run_dag
+from tests.sensors.conftest import rows_refused
 
 ROWS = make_rows(60)
 DEFERRABLE = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "triggerer"])
@@ -49,20 +49,7 @@ def test_all_in(queue_server, deferrable, verify, tmp_path):
 @DEFERRABLE
 def test_refused_rows(queue_server, deferrable):
     """The rows are right when they are sent; before the consumer looks, the server's clock is put back."""
-    queue_server.pause_consumer()
-
-    def rows_of_now() -> list[dict[str, Any]]:
-        now = datetime.now(UTC)
-        return [
-            {**row, "t": (now - timedelta(milliseconds=number)).isoformat()}
-            for number, row in enumerate(make_rows(5))
-        ]
-
-    def put_back() -> None:
-        queue_server.clock.offset -= 1.9
-        queue_server.resume_consumer()
-
-    when_sent(queue_server, put_back)
+    rows_of_now = rows_refused(queue_server, 5, good=0)
     ran = upload(rows_of_now, retries=1, deferrable=deferrable)
     assert (ran.states["upload"], ran.tries["upload"]) == ("failed", 1), ran.errors
     (error,) = ran.errors["upload"]

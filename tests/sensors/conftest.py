@@ -54,16 +54,18 @@ def rows_refused(server: LocalServer, count: int = 4, good: int = 16) -> Callabl
     They are right when they are sent; the server's clock is put back before its consumer looks.
     """
     server.pause_consumer()
+    made_at: list[datetime] = []
 
     def rows_of_now() -> list[dict[str, Any]]:
         now, rows = datetime.now(UTC), make_rows(count + good)
+        made_at.append(now)
         for number, row in enumerate(rows):
             age = timedelta(milliseconds=number) if number < count else timedelta(seconds=60 + number)
             row["t"] = (now - age).isoformat()
         return rows
 
     def put_back() -> None:
-        server.clock.offset -= 1.9
+        server.clock.stop_at(made_at[-1] - timedelta(milliseconds=count))
         server.resume_consumer()
 
     when_sent(server, put_back)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,10 +96,10 @@ def _wait_until_deferred(airflow: Installation) -> dict[str, str]:
 
 
 def _let_in(server: LocalServer, labelled: CreatedVersion, newest: datetime) -> None:
-    """Store the labels and rows, by a clock at which the newest of the young rows is of the future."""
+    """Store the labels and rows, by a clock that stands still before the newest of the young rows."""
     labels = [{"_dc_sample_id": f"s{n}", "_dc_label": 1.0} for n in range(3)]
     server.call("PUT", f"/model/{labelled.model_id}/labels", labels)
-    server.clock.offset -= time.time() - newest.timestamp() + 1.5
+    server.clock.stop_at(newest - timedelta(milliseconds=1))
     server.resume_consumer()
 
 
