@@ -47,7 +47,9 @@ class Sink(ThreadingHTTPServer):
         self.upstream = urlsplit(upstream).netloc
         self.rows = self.bytes = 0
         self.counting = True
-        self.lock = threading.Lock()
+        #: Uploads whose sender may have its answer, and that are not counted yet.
+        self.uncounted = 0
+        self.counted = threading.Condition()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -70,12 +72,16 @@ class Handler(BaseHTTPRequestHandler):
         if not self._is_upload():
             self._forward(bytes(body))
             return
+        with self.server.counted:
+            self.server.uncounted += 1
         self._answer(200, {}, b"")
-        # Counted once the sender has its answer: it does not wait for this.
+        # Counted once the sender has its answer: it does not wait for this, whoever asks for the counts does.
         rows = self.buffer.count(ROW, 0, size) if self.server.counting else 0
-        with self.server.lock:
+        with self.server.counted:
             self.server.rows += rows
             self.server.bytes += size
+            self.server.uncounted -= 1
+            self.server.counted.notify_all()
 
     do_GET = do_POST = do_PUT = do_DELETE = _handle
 
@@ -111,9 +117,10 @@ def main() -> None:
     print(sink.server_port, flush=True)
     threading.Thread(target=sink.serve_forever, daemon=True).start()
     for line in sys.stdin:
-        if line.strip() in ("count", "trust"):
-            sink.counting = line.strip() == "count"
-        with sink.lock:
+        with sink.counted:
+            sink.counted.wait_for(lambda: not sink.uncounted, timeout=10)
+            if line.strip() in ("count", "trust"):
+                sink.counting = line.strip() == "count"
             print(sink.bytes, sink.rows, flush=True)
 
 
