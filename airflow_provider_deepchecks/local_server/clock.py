@@ -23,14 +23,15 @@ class Clock:
 
     def time(self) -> float:
         """Seconds since 1970."""
-        return time.time() + self.offset if self._stopped_at is None else self._stopped_at
+        return (time.time() if self._stopped_at is None else self._stopped_at) + self.offset
 
     def stop_at(self, moment: datetime) -> None:
         """Stand still at a moment from now on, so that it does not matter how long what follows takes.
+        Only what moves the clock by hand moves it then.
 
         :param moment: with a time zone.
         """
-        self._stopped_at = moment.timestamp()
+        self._stopped_at = moment.timestamp() - self.offset
 
     def now(self) -> int:
         """Microseconds since 1970."""

@@ -134,6 +134,17 @@ def test_clock_moves_date_and_minutes() -> None:
         assert parsedate_to_datetime(answer.headers["Date"]).second in {59, 0}
 
 
+def test_clock_that_is_stopped_moves_by_hand_only(deepchecks_server: LocalServer) -> None:
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    deepchecks_server.clock.offset = 3600
+    deepchecks_server.clock.stop_at(noon)
+    time.sleep(0.01)
+    assert deepchecks_server.clock.time() == pytest.approx(noon.timestamp(), abs=1e-5)
+    deepchecks_server.clock.advance(90)
+    answer = httpx.get(f"{deepchecks_server.url}/api/v1/health-check")
+    assert parsedate_to_datetime(answer.headers["Date"]) == noon + timedelta(seconds=90)
+
+
 def test_rate_limit_can_be_set_while_running(deepchecks_server: LocalServer) -> None:
     version = make(deepchecks_server)
     deepchecks_server.rows_per_minute = 2
