@@ -9,6 +9,7 @@ import os
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -440,6 +441,19 @@ def test_stopping_early_ends_the_query_at_once(postgres: Connect, readers_left: 
     assert readers_left() == 0
 
 
+def test_stopping_early_does_not_wait_for_a_slow_query(postgres: Connect) -> None:
+    """Arrow reads ahead of the first batch, into rows that take their time."""
+    sql = """
+    SELECT i, repeat('x', 200) AS b, CASE WHEN i > 25000 THEN pg_sleep(30)::text END AS c
+    FROM generate_series(1, 25001) i
+    """
+    reading: Any = open_query(postgres, sql, dialect="postgresql").batches()
+    next(reading)
+    started = time.monotonic()
+    reading.close()
+    assert time.monotonic() - started < 20
+
+
 def test_no_thread_uses_a_connection_that_is_closed(postgres_server: Service) -> None:
     """Drivers free what a connection's other threads are using: such a process was seen to abort."""
     copying = []
@@ -461,19 +475,28 @@ def test_no_thread_uses_a_connection_that_is_closed(postgres_server: Service) ->
 
 
 def test_a_server_that_does_not_cancel_is_hung_up_on(
-    postgres: Connect, postgres_server: Service, monkeypatch: pytest.MonkeyPatch
+    postgres: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres_drivers, "CANCEL_SECONDS", 0.5)
-    reading: Any = open_query(postgres, ENDLESS, dialect="postgresql").batches()
+    opened: list[Any] = []
+
+    def connect() -> Any:
+        opened.append(postgres())
+        return opened[-1]
+
+    reading: Any = open_query(connect, ENDLESS, dialect="postgresql").batches()
     next(reading)
-    with psycopg.connect(f"postgresql://{postgres_server.login}") as connection:
-        sql = "SELECT pid FROM pg_stat_activity WHERE application_name = 'reader'"
-        [(backend,)] = connection.execute(sql).fetchall()
+    backend = opened[0].info.backend_pid
+    # At once, while Arrow is reading ahead.
     os.kill(backend, signal.SIGSTOP)
     try:
+        started = time.monotonic()
         reading.close()
+        # Not as soon as a server that cancels, and not only when this one goes on.
+        assert 0.4 < time.monotonic() - started < 60
     finally:
         os.kill(backend, signal.SIGCONT)
+    assert "deepchecks-copy" not in {thread.name for thread in threading.enumerate()}
 
 
 @pytest.mark.parametrize("driver", [Psycopg2, Psycopg3])
@@ -793,8 +816,6 @@ def test_sqlite_columns_named_twice_are_told(sqlite: Callable[..., Connect]) -> 
 
 
 def test_sqlite_can_be_closed_by_another_thread(sqlite: Callable[..., Connect]) -> None:
-    import threading
-
     connect = sqlite("CREATE TABLE t (a)", "INSERT INTO t VALUES (1)")
     reading: Any = open_query(connect, "SELECT * FROM t", dialect="sqlite").batches()
     thread = threading.Thread(target=lambda: next(reading))
