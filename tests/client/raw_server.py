@@ -58,6 +58,8 @@ class RawServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # A socket that is only closed is kept, and accepts once more, for the thread that waits on it.
+        self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
     def _accept(self) -> None:

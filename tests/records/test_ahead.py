@@ -26,7 +26,7 @@ class Source:
         self.n = n
         self.fails_at = fails_at
         self.made: list[int] = []
-        self.threads: set[str] = set()
+        self.threads: set[threading.Thread] = set()
         self.closed = False
         self.made_one = threading.Condition()
 
@@ -37,7 +37,7 @@ class Source:
                     raise OSError("connection lost")
                 with self.made_one:
                     self.made.append(number)
-                    self.threads.add(threading.current_thread().name)
+                    self.threads.add(threading.current_thread())
                     self.made_one.notify_all()
                 yield number
         finally:
@@ -71,8 +71,9 @@ def test_next_items_are_made_while_the_caller_works_but_no_more(n: int) -> None:
 def test_items_are_made_in_one_thread_that_ends() -> None:
     source = Source(5)
     assert list(ahead(iter(source))) == list(range(5))
-    assert len(source.threads) == 1
-    assert source.threads.isdisjoint(thread.name for thread in threading.enumerate())
+    [thread] = source.threads
+    assert thread is not threading.current_thread()
+    assert not thread.is_alive()
 
 
 @pytest.mark.parametrize("n", [0, 1, 4])

@@ -454,13 +454,18 @@ def test_stopping_early_does_not_wait_for_a_slow_query(postgres: Connect) -> Non
     assert time.monotonic() - started < 20
 
 
+def copying_threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "deepchecks-copy"}
+
+
 def test_no_thread_uses_a_connection_that_is_closed(postgres_server: Service) -> None:
     """Drivers free what a connection's other threads are using: such a process was seen to abort."""
+    before = copying_threads()
     copying = []
 
     class Connection(psycopg2.extensions.connection):
         def close(self) -> None:
-            copying.append("deepchecks-copy" in {thread.name for thread in threading.enumerate()})
+            copying.append(bool(copying_threads() - before))
             super().close()
 
     login = f"postgresql://{postgres_server.login}"
@@ -469,7 +474,7 @@ def test_no_thread_uses_a_connection_that_is_closed(postgres_server: Service) ->
     )
     reading: Any = source.batches()
     next(reading)
-    assert "deepchecks-copy" in {thread.name for thread in threading.enumerate()}
+    assert copying_threads() - before
     reading.close()
     assert copying == [False]
 
@@ -478,6 +483,7 @@ def test_a_server_that_does_not_cancel_is_hung_up_on(
     postgres: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres_drivers, "CANCEL_SECONDS", 0.5)
+    before = copying_threads()
     opened: list[Any] = []
 
     def connect() -> Any:
@@ -496,7 +502,7 @@ def test_a_server_that_does_not_cancel_is_hung_up_on(
         assert 0.4 < time.monotonic() - started < 60
     finally:
         os.kill(backend, signal.SIGCONT)
-    assert "deepchecks-copy" not in {thread.name for thread in threading.enumerate()}
+    assert not copying_threads() - before
 
 
 @pytest.mark.parametrize("driver", [Psycopg2, Psycopg3])
