@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from airflow_provider_deepchecks.exceptions import DeepchecksSourceError, DeepchecksWriteBackError
+from airflow_provider_deepchecks.records.casts.objects import first_line
 from airflow_provider_deepchecks.records.columns import LABEL, SAMPLE_ID
 from airflow_provider_deepchecks.records.spool import GROUP_ROWS, Spool, WholeFile, copy_whole, place
-from airflow_provider_deepchecks.records.values import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Set

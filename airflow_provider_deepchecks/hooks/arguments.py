@@ -144,7 +144,7 @@ def _data_columns(data: Any) -> dict[str, Any]:
     else:
         import pyarrow as pa
 
-        from airflow_provider_deepchecks.records.frames import open_frame
+        from airflow_provider_deepchecks.records.sources.frames import open_frame
 
         batches = list(open_frame(data).batches())
         try:

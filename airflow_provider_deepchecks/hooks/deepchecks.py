@@ -33,9 +33,9 @@ if TYPE_CHECKING:
         Model,
         ModelVersion,
     )
-    from airflow_provider_deepchecks.delivery.batch import Batch
+    from airflow_provider_deepchecks.delivery.upload.batch import Batch
+    from airflow_provider_deepchecks.records.casts.times import TimestampUnit
     from airflow_provider_deepchecks.records.columns import Columns
-    from airflow_provider_deepchecks.records.times import TimestampUnit
 
 #: Seconds that each step of a connection test may take: somebody sits and waits.
 TEST_SECONDS = 5.0
@@ -230,9 +230,14 @@ class DeepchecksHook(BaseHook):
         :raises DeepchecksInvalidRowsError: bad rows.
         :raises DeepchecksError: the rows cannot be sent.
         """
-        from airflow_provider_deepchecks.delivery.batch import sample_job
+        from airflow_provider_deepchecks.delivery.upload.batch import sample_job
         from airflow_provider_deepchecks.hooks import arguments
-        from airflow_provider_deepchecks.records.columns import PREDICTION, PROBABILITIES, SAMPLE_ID, Columns
+        from airflow_provider_deepchecks.records.columns import (
+            PREDICTION,
+            PROBABILITIES,
+            SAMPLE_ID,
+            Columns,
+        )
 
         if on_late_rows not in ("fail", "send"):
             raise DeepchecksConfigError(f"on_late_rows={on_late_rows!r}; here it is 'fail' or 'send'.")
@@ -306,7 +311,7 @@ class DeepchecksHook(BaseHook):
         :return: the receipt.
         :raises DeepchecksError: as :meth:`log_batch`.
         """
-        from airflow_provider_deepchecks.delivery.batch import label_job
+        from airflow_provider_deepchecks.delivery.upload.batch import label_job
         from airflow_provider_deepchecks.hooks import arguments
         from airflow_provider_deepchecks.records.columns import LABEL, SAMPLE_ID, Columns
 
@@ -336,10 +341,10 @@ class DeepchecksHook(BaseHook):
         timestamp_unit: TimestampUnit | None = None,
         on_late: Literal["fail", "send"] = "send",
     ) -> Batch:
-        from airflow_provider_deepchecks.delivery.batch import Batch
-        from airflow_provider_deepchecks.records.checks import CheckOptions
-        from airflow_provider_deepchecks.records.frames import open_frame
+        from airflow_provider_deepchecks.delivery.upload.batch import Batch
+        from airflow_provider_deepchecks.records.checks.checker import CheckOptions
         from airflow_provider_deepchecks.records.intake import BadRowRules
+        from airflow_provider_deepchecks.records.sources.frames import open_frame
 
         if per_send < 1:
             raise DeepchecksConfigError(f"{per_send} rows a request: give at least 1.")

@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_deepchecks.client.api import DeepchecksClient
-    from airflow_provider_deepchecks.delivery.batch import Batch, Job
-    from airflow_provider_deepchecks.delivery.checkpoint import Checkpoint
+    from airflow_provider_deepchecks.delivery.proof.settlement import SettlementRules
+    from airflow_provider_deepchecks.delivery.proof.watch import Sighting
+    from airflow_provider_deepchecks.delivery.proof.write_back import StatusTable
     from airflow_provider_deepchecks.delivery.receipt import Receipt
-    from airflow_provider_deepchecks.delivery.settlement import SettlementRules
-    from airflow_provider_deepchecks.delivery.watch import Sighting
-    from airflow_provider_deepchecks.delivery.write_back import StatusTable
+    from airflow_provider_deepchecks.delivery.upload.batch import Batch, Job
+    from airflow_provider_deepchecks.delivery.upload.checkpoint import Checkpoint
     from airflow_provider_deepchecks.records.columns import Columns
 
 
@@ -215,7 +215,7 @@ class UploadOperator(BaseOperator):
     # -- waiting -------------------------------------------------------------------------------------------
 
     def _rules(self) -> SettlementRules:
-        from airflow_provider_deepchecks.delivery.settlement import SettlementRules
+        from airflow_provider_deepchecks.delivery.proof.settlement import SettlementRules
 
         return SettlementRules(
             max_refused=self.max_refused,
@@ -225,7 +225,7 @@ class UploadOperator(BaseOperator):
         )
 
     def _wait(self, receipt: Receipt, checkpoint: Checkpoint) -> dict[str, Any]:
-        from airflow_provider_deepchecks.delivery.watch import Looker, ReceiptWatch
+        from airflow_provider_deepchecks.delivery.proof.watch import Looker, ReceiptWatch
 
         watch = ReceiptWatch(receipt.to_dict(), self._rules())
         looker, client, started = Looker(watch, storage_path), self.hook.get_conn(), time.time()
@@ -253,7 +253,7 @@ class UploadOperator(BaseOperator):
 
     def _settled(self, sighting: Sighting, checkpoint: Checkpoint) -> dict[str, Any]:
         """The receipt of rows that are in; otherwise the error, and a retry that sends lost rows again."""
-        from airflow_provider_deepchecks.delivery.outcome import conclude
+        from airflow_provider_deepchecks.delivery.proof.outcome import conclude
 
         # The checkpoint stays when this fails: a retry finds the rows sent, and waits and writes again.
         conclude(sighting, self.hook.get_conn, storage_path, status_table_of)
@@ -279,7 +279,7 @@ class UploadOperator(BaseOperator):
 
         :raises DeepchecksConfigError: naming the setting.
         """
-        from airflow_provider_deepchecks.records.sources import is_path
+        from airflow_provider_deepchecks.records.sources.source import is_path
 
         self._one_of("on_invalid_rows", "fail", "quarantine")
         self._one_of("on_late_rows", "fail", "send", "quarantine")
@@ -320,8 +320,8 @@ class UploadOperator(BaseOperator):
             raise DeepchecksConfigError(f"{setting}={value!r}; it is a number of rows, at least 1.")
 
     def _batch(self, context: Context, checkpoint: Checkpoint, stack: ExitStack) -> Batch:
-        from airflow_provider_deepchecks.delivery.batch import Batch
-        from airflow_provider_deepchecks.records.checks import CheckOptions
+        from airflow_provider_deepchecks.delivery.upload.batch import Batch
+        from airflow_provider_deepchecks.records.checks.checker import CheckOptions
         from airflow_provider_deepchecks.records.intake import BadRowRules
 
         ti: Any = context["ti"]

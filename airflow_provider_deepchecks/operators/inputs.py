@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-    from airflow_provider_deepchecks.records.sources import Source
+    from airflow_provider_deepchecks.records.sources.source import Source
 
 
 class Rows:
@@ -143,7 +143,7 @@ class SourceArguments:
         data = self.data.value if isinstance(self.data, Rows) else self.data
         if _is_called(data):
             data = _call(data, context)  # type: ignore[arg-type]
-        from airflow_provider_deepchecks.records.sources import is_path, open_source
+        from airflow_provider_deepchecks.records.sources.source import is_path, open_source
 
         if self.data_conn_id is not None:
             with known_connection("data_conn_id", self.data_conn_id):
@@ -160,7 +160,7 @@ class SourceArguments:
         return open_source(data)
 
     def _open_sql(self) -> Source:
-        from airflow_provider_deepchecks.records.sources import open_query, open_table
+        from airflow_provider_deepchecks.records.sources.source import open_query, open_table
 
         assert self.sql_conn_id is not None
         hook = sql_hook("sql_conn_id", self.sql_conn_id)

@@ -13,7 +13,7 @@ from airflow_provider_deepchecks.operators.base import UploadOperator
 
 if TYPE_CHECKING:
     from airflow_provider_deepchecks.client.api import DeepchecksClient
-    from airflow_provider_deepchecks.delivery.batch import Batch, Job
+    from airflow_provider_deepchecks.delivery.upload.batch import Batch, Job
     from airflow_provider_deepchecks.records.columns import Columns
 
 
@@ -160,7 +160,7 @@ class DeepchecksLogBatchOperator(UploadOperator):
         )
 
     def job(self, client: DeepchecksClient, batch: Batch) -> Job:
-        from airflow_provider_deepchecks.delivery.batch import sample_job
+        from airflow_provider_deepchecks.delivery.upload.batch import sample_job
 
         if self.samples_per_send is not None:
             batch = replace(batch, per_send=self.samples_per_send)

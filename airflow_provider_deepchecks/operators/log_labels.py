@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow_provider_deepchecks.client.api import DeepchecksClient
-    from airflow_provider_deepchecks.delivery.batch import Batch, Job
-    from airflow_provider_deepchecks.delivery.settlement import SettlementRules
+    from airflow_provider_deepchecks.delivery.proof.settlement import SettlementRules
+    from airflow_provider_deepchecks.delivery.upload.batch import Batch, Job
     from airflow_provider_deepchecks.records.columns import Columns
 
 
@@ -105,7 +105,7 @@ class DeepchecksLogLabelsOperator(UploadOperator):
         )
 
     def job(self, client: DeepchecksClient, batch: Batch) -> Job:
-        from airflow_provider_deepchecks.delivery.batch import label_job
+        from airflow_provider_deepchecks.delivery.upload.batch import label_job
 
         return label_job(
             client,

@@ -11,7 +11,7 @@ from airflow_provider_deepchecks.storage import storage_path
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_deepchecks.delivery.checkpoint import Checkpoint
+    from airflow_provider_deepchecks.delivery.upload.checkpoint import Checkpoint
 
 
 def checkpoint_for(context: Context, *, path: str | None, durable: bool) -> Checkpoint:
@@ -20,7 +20,11 @@ def checkpoint_for(context: Context, *, path: str | None, durable: bool) -> Chec
     :param path: the file.
     :param durable: whether the task state may be used.
     """
-    from airflow_provider_deepchecks.delivery.checkpoint import FileCheckpoint, NoCheckpoint, StoreCheckpoint
+    from airflow_provider_deepchecks.delivery.upload.checkpoint import (
+        FileCheckpoint,
+        NoCheckpoint,
+        StoreCheckpoint,
+    )
 
     ti: Any = context["ti"]
     # A retry keeps max_tries and a manual Clear raises it: the sign by which a fresh start is known.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_deepchecks.delivery.write_back import StatusTable
+    from airflow_provider_deepchecks.delivery.proof.write_back import StatusTable
 
 
 def run_name(ti: Any) -> str:
@@ -57,7 +57,7 @@ def status_table(setting: str, conn_id: str, table: str, run: str) -> StatusTabl
     :param setting: argument that names the connection.
     :raises DeepchecksConfigError: no such connection, none that speaks SQL, or no name of a table.
     """
-    from airflow_provider_deepchecks.delivery.write_back import StatusTable
+    from airflow_provider_deepchecks.delivery.proof.write_back import StatusTable
 
     hook = sql_hook(setting, conn_id)
 

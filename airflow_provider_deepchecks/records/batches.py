@@ -17,9 +17,9 @@ from airflow_provider_deepchecks.exceptions import (
     DeepchecksError,
     DeepchecksSourceError,
 )
-from airflow_provider_deepchecks.records.casts import is_list, is_number
-from airflow_provider_deepchecks.records.texts import is_text, is_uuid
-from airflow_provider_deepchecks.records.values import ANY_DECIMAL, arrow_array, arrow_type, first_line
+from airflow_provider_deepchecks.records.casts.numbers import is_list, is_number
+from airflow_provider_deepchecks.records.casts.objects import ANY_DECIMAL, arrow_array, arrow_type, first_line
+from airflow_provider_deepchecks.records.casts.texts import is_text, is_uuid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable

@@ -10,10 +10,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_provider_deepchecks.records.checks.unique import UniqueIds
 from airflow_provider_deepchecks.records.quarantine import Quarantine
 from airflow_provider_deepchecks.records.reasons import Reason
 from airflow_provider_deepchecks.records.report import CheckReport, Rule, too_many
-from airflow_provider_deepchecks.records.unique import UniqueIds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from airflow_provider_deepchecks.records.checked import Checked
-    from airflow_provider_deepchecks.records.checks import Checker
+    from airflow_provider_deepchecks.records.checks.checked import Checked
+    from airflow_provider_deepchecks.records.checks.checker import Checker
     from airflow_provider_deepchecks.records.set_aside import SetAside
-    from airflow_provider_deepchecks.records.sources import Source
+    from airflow_provider_deepchecks.records.sources.source import Source
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from airflow_provider_deepchecks.exceptions import DeepchecksConfigError
-from airflow_provider_deepchecks.records.casts import is_number
+from airflow_provider_deepchecks.records.casts.cast import cell
+from airflow_provider_deepchecks.records.casts.numbers import is_number
+from airflow_provider_deepchecks.records.casts.texts import cast_text, is_text, plain_text
 from airflow_provider_deepchecks.records.columns import (
     POSITION,
     QUARANTINE_COLUMNS,
@@ -27,7 +29,6 @@ from airflow_provider_deepchecks.records.columns import (
     TIME,
 )
 from airflow_provider_deepchecks.records.spool import WholeFile
-from airflow_provider_deepchecks.records.texts import cast_text, cell, is_text, plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from airflow_provider_deepchecks.records.checked import Checked
+    from airflow_provider_deepchecks.records.checks.checked import Checked
     from airflow_provider_deepchecks.records.reasons import Array
 
 log = logging.getLogger(__name__)

@@ -17,16 +17,16 @@ from airflow_provider_deepchecks.exceptions import (
     DeepchecksInvalidRowsError,
     DeepchecksLateRowsError,
 )
+from airflow_provider_deepchecks.records.casts.cast import masked
+from airflow_provider_deepchecks.records.casts.times import late
 from airflow_provider_deepchecks.records.columns import TIME
 from airflow_provider_deepchecks.records.reasons import BadRow, Mask, Reason
-from airflow_provider_deepchecks.records.texts import masked
-from airflow_provider_deepchecks.records.times import late
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
-    from airflow_provider_deepchecks.records.checked import Checked
+    from airflow_provider_deepchecks.records.checks.checked import Checked
 
 #: Reasons of rows that are kept to show, and how many there are of each reason at least.
 EXAMPLES = 10

@@ -13,7 +13,7 @@ from airflow_provider_deepchecks.records.spool import Spool
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_provider_deepchecks.records.checked import Checked
+    from airflow_provider_deepchecks.records.checks.checked import Checked
 
 _SCHEMA = pa.schema([("sample_id", pa.string()), ("reason", pa.string())])
 

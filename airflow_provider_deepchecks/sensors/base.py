@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_deepchecks.delivery.watch import Looker, Sighting, Watch
+    from airflow_provider_deepchecks.delivery.proof.watch import Looker, Sighting, Watch
     from airflow_provider_deepchecks.exceptions import DeepchecksError
 
 #: What Airflow tells of a trigger that raised or could not be loaded; of one whose time is over, otherwise.
@@ -67,7 +67,7 @@ class WatchSensor(BaseSensorOperator):
 
     @cached_property
     def _looker(self) -> Looker:
-        from airflow_provider_deepchecks.delivery.watch import Looker
+        from airflow_provider_deepchecks.delivery.proof.watch import Looker
         from airflow_provider_deepchecks.exceptions import DeepchecksConfigError
 
         for setting in ("model_name", "model_version"):

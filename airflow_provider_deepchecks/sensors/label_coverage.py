@@ -13,7 +13,7 @@ from airflow_provider_deepchecks.sensors.base import WatchSensor
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from airflow_provider_deepchecks.delivery.watch import Watch
+    from airflow_provider_deepchecks.delivery.proof.watch import Watch
 
 
 class DeepchecksLabelCoverageSensor(WatchSensor):
@@ -72,7 +72,7 @@ class DeepchecksLabelCoverageSensor(WatchSensor):
         self.fail_at_deadline = fail_at_deadline
 
     def watch(self) -> Watch:
-        from airflow_provider_deepchecks.delivery.watch import CoverageWatch
+        from airflow_provider_deepchecks.delivery.proof.watch import CoverageWatch
 
         ratio = self.ratio
         if ratio is not None and not (isinstance(ratio, int | float) and 0 <= ratio <= 1):

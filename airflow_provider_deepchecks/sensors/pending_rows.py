@@ -14,7 +14,7 @@ from airflow_provider_deepchecks.storage import storage_path
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_provider_deepchecks.delivery.watch import Sighting, Watch
+    from airflow_provider_deepchecks.delivery.proof.watch import Sighting, Watch
 
 #: Seconds after an upload in which queued rows do not show as pending yet: 2 to 3 measured on server 0.19.3,
 #: more behind a loaded broker.
@@ -83,7 +83,7 @@ DeepchecksLogBatchOperator` or of the labels operator), it waits until every row
 
     def _finish(self, sighting: Sighting) -> None:
         if self.receipt is not None:
-            from airflow_provider_deepchecks.delivery.outcome import conclude
+            from airflow_provider_deepchecks.delivery.proof.outcome import conclude
 
             try:
                 conclude(sighting, self.hook.get_conn, storage_path, status_table_of)
@@ -92,9 +92,9 @@ DeepchecksLogBatchOperator` or of the labels operator), it waits until every row
         super()._finish(sighting)
 
     def watch(self) -> Watch:
+        from airflow_provider_deepchecks.delivery.proof.settlement import SettlementRules
+        from airflow_provider_deepchecks.delivery.proof.watch import QuietWatch, ReceiptWatch
         from airflow_provider_deepchecks.delivery.receipt import Receipt
-        from airflow_provider_deepchecks.delivery.settlement import SettlementRules
-        from airflow_provider_deepchecks.delivery.watch import QuietWatch, ReceiptWatch
 
         if (self.receipt is None) == (self.model_name is None):
             raise DeepchecksConfigError(

@@ -17,7 +17,7 @@ from airflow_provider_deepchecks.storage import storage_path
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator
 
-    from airflow_provider_deepchecks.delivery.watch import Sighting, Watch
+    from airflow_provider_deepchecks.delivery.proof.watch import Sighting, Watch
 
 #: Seconds after a task's own deadline at which Airflow ends a deferral whose trigger does not answer.
 DEFER_BACKSTOP = 60.0
@@ -31,7 +31,8 @@ class DeepchecksPendingRowsTrigger(BaseTrigger):
     What is watched is a receipt's rows, the pending rows of a model or version, or the label coverage of a
     window.
 
-    :param watch: what to wait for, as JSON of :class:`~airflow_provider_deepchecks.delivery.watch.Watch`.
+    :param watch: what to wait for, as JSON of
+        :class:`~airflow_provider_deepchecks.delivery.proof.watch.Watch`.
     :param deepchecks_conn_id: Airflow connection.
     :param poll_interval: seconds between two looks.
     :param started_at: when the waiting began, epoch seconds.
@@ -67,7 +68,7 @@ class DeepchecksPendingRowsTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        from airflow_provider_deepchecks.delivery.watch import Looker, Sighting, watch_from_dict
+        from airflow_provider_deepchecks.delivery.proof.watch import Looker, Sighting, watch_from_dict
         from airflow_provider_deepchecks.exceptions import DeepchecksError
         from airflow_provider_deepchecks.triggers.shared import Server
 
@@ -132,7 +133,7 @@ def read_event(event: object) -> Sighting | None:
 
     :raises DeepchecksServerError: no event, or one of an unknown kind.
     """
-    from airflow_provider_deepchecks.delivery.watch import Sighting
+    from airflow_provider_deepchecks.delivery.proof.watch import Sighting
 
     if isinstance(event, Mapping) and event.get("state") == TIMEOUT:
         return None

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_deepchecks.client.settings import ClientSettings
     from airflow_provider_deepchecks.client.types import ModelRef, VersionRef, VersionStatus
-    from airflow_provider_deepchecks.delivery.watch import Looker, Sighting
+    from airflow_provider_deepchecks.delivery.proof.watch import Looker, Sighting
 
 log = logging.getLogger(__name__)
 

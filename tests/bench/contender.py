@@ -62,8 +62,8 @@ def floor(url: str, token: str, rows: tuple[Any, ...]) -> Callable[[], None]:
     import pyarrow as pa
     import requests
 
+    from airflow_provider_deepchecks.records.chunks.encode import encode_samples
     from airflow_provider_deepchecks.records.columns import PREDICTION, SAMPLE_ID, TIME
-    from airflow_provider_deepchecks.records.encode import encode_samples
 
     headers = {"Authorization": f"Basic {token}"}
     models = requests.get(f"{url}/api/v1/available-models", headers=headers, timeout=30).json()

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 
+from airflow_provider_deepchecks.delivery.proof.settlement import SettlementRules
+from airflow_provider_deepchecks.delivery.proof.watch import ReceiptWatch
 from airflow_provider_deepchecks.delivery.receipt import Receipt
-from airflow_provider_deepchecks.delivery.settlement import SettlementRules
-from airflow_provider_deepchecks.delivery.watch import ReceiptWatch
 from airflow_provider_deepchecks.local_server import Options, ServerProcess
 from tests import services
 from tests.bench.rows import FEATURES

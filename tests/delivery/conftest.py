@@ -14,10 +14,10 @@ import pytest
 
 from airflow_provider_deepchecks.client.api import DeepchecksClient
 from airflow_provider_deepchecks.client.settings import ClientSettings
-from airflow_provider_deepchecks.delivery.clock import UploadCancelledError
-from airflow_provider_deepchecks.delivery.targets import LabelTarget, SampleTarget, sample_target
-from airflow_provider_deepchecks.delivery.uploader import Uploader, UploadOptions
-from airflow_provider_deepchecks.records.chunks import Chunk, ChunkSizer, chunks
+from airflow_provider_deepchecks.delivery.upload.clock import UploadCancelledError
+from airflow_provider_deepchecks.delivery.upload.targets import LabelTarget, SampleTarget, sample_target
+from airflow_provider_deepchecks.delivery.upload.uploader import Uploader, UploadOptions
+from airflow_provider_deepchecks.records.chunks.chunker import Chunk, ChunkSizer, chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

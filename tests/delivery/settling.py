@@ -7,11 +7,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from airflow_provider_deepchecks.delivery.observation import Observation
-from airflow_provider_deepchecks.delivery.receipt import Receipt
-from airflow_provider_deepchecks.delivery.settlement import (
+from airflow_provider_deepchecks.delivery.proof.observation import Observation
+from airflow_provider_deepchecks.delivery.proof.settlement import (
     SettlementRules,
 )
+from airflow_provider_deepchecks.delivery.receipt import Receipt
 
 START = datetime(2026, 1, 1, 10, 0, tzinfo=UTC)
 END = START + timedelta(seconds=10)

@@ -21,12 +21,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_deepchecks.client.clock import ServerClock
-from airflow_provider_deepchecks.delivery.checkpoint import NoCheckpoint, StoreCheckpoint
 from airflow_provider_deepchecks.delivery.ids import SentIds
-from airflow_provider_deepchecks.delivery.observe import look
-from airflow_provider_deepchecks.delivery.settlement import SettlementRules, State
-from airflow_provider_deepchecks.delivery.targets import sample_target
-from airflow_provider_deepchecks.delivery.uploader import Uploader, UploadOptions
+from airflow_provider_deepchecks.delivery.proof.observe import look
+from airflow_provider_deepchecks.delivery.proof.settlement import SettlementRules, State
+from airflow_provider_deepchecks.delivery.upload.checkpoint import NoCheckpoint, StoreCheckpoint
+from airflow_provider_deepchecks.delivery.upload.targets import sample_target
+from airflow_provider_deepchecks.delivery.upload.uploader import Uploader, UploadOptions
 from airflow_provider_deepchecks.exceptions import DeepchecksServerError
 from airflow_provider_deepchecks.local_server.options import Options
 from airflow_provider_deepchecks.local_server.server import LocalServer

@@ -16,7 +16,7 @@ from airflow_provider_deepchecks.exceptions import (
     DeepchecksSourceError,
 )
 from airflow_provider_deepchecks.hooks.arguments import in_class_order, label_columns, sample_columns
-from airflow_provider_deepchecks.records.frames import open_frame
+from airflow_provider_deepchecks.records.sources.frames import open_frame
 
 IDS = ["a", "b", "c"]
 SEQUENCES = {

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from airflow.providers.common.compat.sdk import task
 
-from airflow_provider_deepchecks.delivery import uploader
+from airflow_provider_deepchecks.delivery.upload import uploader
 from airflow_provider_deepchecks.exceptions import DeepchecksServerError
 from airflow_provider_deepchecks.hooks.deepchecks import DeepchecksHook
 from airflow_provider_deepchecks.operators.log_batch import DeepchecksLogBatchOperator

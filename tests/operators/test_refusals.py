@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_provider_deepchecks.delivery.watch import Sighting
+from airflow_provider_deepchecks.delivery.proof.watch import Sighting
 from airflow_provider_deepchecks.exceptions import DeepchecksServerError
 from airflow_provider_deepchecks.hooks.deepchecks import DeepchecksHook
 from airflow_provider_deepchecks.operators.log_batch import DeepchecksLogBatchOperator
@@ -88,7 +88,7 @@ def test_rows_that_are_in_ask_for_no_list(server, tmp_path, monkeypatch):
     receipt = uploaded(quarantine_path=str(tmp_path / "bad.parquet"))
     asked: list[Any] = []
     monkeypatch.setattr(
-        "airflow_provider_deepchecks.delivery.outcome.keep_errors", lambda *given: asked.append(given)
+        "airflow_provider_deepchecks.delivery.proof.outcome.keep_errors", lambda *given: asked.append(given)
     )
     ran = sense(receipt)
     assert set(ran.states.values()) == {"success"}
@@ -149,7 +149,7 @@ def test_trouble_with_the_list_hides_no_outcome(queue_server, tmp_path, caplog, 
         assert "refused 4 rows" in str(ran.errors[name][0])
         assert ran.states[f"{name}_allowed"] == "success"
     assert "/proc/nowhere" in caplog.text
-    monkeypatch.setattr("airflow_provider_deepchecks.delivery.outcome.keep_errors", away)
+    monkeypatch.setattr("airflow_provider_deepchecks.delivery.proof.outcome.keep_errors", away)
     with new_dag(poke_interval=0.3, timeout=30, deferrable=deferrable) as dag:
         DeepchecksPendingRowsSensor(task_id="away", receipt=receipt)
     ran = run_dag(dag)

@@ -15,7 +15,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseHook, task
 
 from airflow_provider_deepchecks.client.api import DeepchecksClient
-from airflow_provider_deepchecks.delivery import batch as batch_module
+from airflow_provider_deepchecks.delivery.upload import batch as batch_module
 from airflow_provider_deepchecks.exceptions import (
     DeepchecksLostRowsError,
     DeepchecksPayloadTooLargeError,
@@ -394,7 +394,7 @@ def test_a_server_that_goes_away_in_the_end_leaves_the_table_as_it_is(queue_serv
     def away(*_: Any) -> Any:
         raise DeepchecksServerError("gone")
 
-    monkeypatch.setattr("airflow_provider_deepchecks.delivery.statuses.refused_rows", away)
+    monkeypatch.setattr("airflow_provider_deepchecks.delivery.proof.statuses.refused_rows", away)
     (error,) = sense(receipt, max_refused=4).errors["sensor"]
     assert isinstance(error, DeepchecksWriteBackError)
     assert "on statuses: gone. Run the task again" in str(error)

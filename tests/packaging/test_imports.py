@@ -115,6 +115,11 @@ LAYERS = {
         f"{PACKAGE}.hooks",
         f"{PACKAGE}.operators",
     ),
+    "records/casts": tuple(f"{PACKAGE}.records.{part}" for part in ("sources", "checks", "chunks")),
+    "records/sources": tuple(f"{PACKAGE}.records.{part}" for part in ("checks", "chunks")),
+    "records/chunks": tuple(f"{PACKAGE}.records.{part}" for part in ("sources", "checks")),
+    "records/checks": (f"{PACKAGE}.records.sources",),
+    "delivery/proof": (f"{PACKAGE}.delivery.upload",),
     "delivery": ("airflow", "requests", "httpx", f"{PACKAGE}.hooks", f"{PACKAGE}.operators"),
 }
 

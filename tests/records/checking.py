@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from airflow_provider_deepchecks.client.types import VersionSchema
-from airflow_provider_deepchecks.records.checks import Checked, Checker, CheckOptions
+from airflow_provider_deepchecks.records.checks.checker import Checked, Checker, CheckOptions
+from airflow_provider_deepchecks.records.checks.schema import RecordSchema
 from airflow_provider_deepchecks.records.columns import Columns
-from airflow_provider_deepchecks.records.schema import RecordSchema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

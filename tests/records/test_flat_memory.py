@@ -30,7 +30,7 @@ GROWTH_MIB = 48
 CHILD = """
 import os, re, sys, json
 what, argument, rows = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
-from airflow_provider_deepchecks.records.sources import open_files, open_query
+from airflow_provider_deepchecks.records.sources.source import open_files, open_query
 if what == "files":
     source = open_files([argument])
 else:

@@ -16,13 +16,13 @@ from airflow_provider_deepchecks.exceptions import (
 from airflow_provider_deepchecks.records.intake import BadRowRules, Intake
 from airflow_provider_deepchecks.records.report import set_aside_late
 from airflow_provider_deepchecks.records.set_aside import SetAside
-from airflow_provider_deepchecks.records.sources import open_frame
+from airflow_provider_deepchecks.records.sources.source import open_frame
 from tests.records.checking import NOW, PAST, checker, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_provider_deepchecks.records.checked import Checked
+    from airflow_provider_deepchecks.records.checks.checked import Checked
 
 
 def bad(*ids: str | None) -> pa.RecordBatch:

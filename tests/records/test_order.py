@@ -17,7 +17,12 @@ from hypothesis import strategies as st
 
 from airflow_provider_deepchecks.exceptions import DeepchecksSourceError
 from airflow_provider_deepchecks.records import order
-from airflow_provider_deepchecks.records.order import ensure_ordered, in_time_order, is_sorted, sort_batches
+from airflow_provider_deepchecks.records.order import (
+    ensure_ordered,
+    in_time_order,
+    is_sorted,
+    sort_batches,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

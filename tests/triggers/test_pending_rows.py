@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_deepchecks.client.settings import ClientSettings
-from airflow_provider_deepchecks.delivery.watch import CoverageWatch, QuietWatch
+from airflow_provider_deepchecks.delivery.proof.watch import CoverageWatch, QuietWatch
 from airflow_provider_deepchecks.exceptions import DeepchecksConnectionError, DeepchecksServerError
 from airflow_provider_deepchecks.hooks.deepchecks import DeepchecksHook
 from airflow_provider_deepchecks.sensors.pending_rows import DeepchecksPendingRowsSensor

@@ -1,0 +1,371 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the airflow-provider-deepchecks authors
+"""Are the rows in? Decided from a receipt and one look at the server, without input or output.
+
+The server tells no request's outcome, so settlement is an account. For samples: *delta*, by how much the rows
+of the receipt's window have grown since before the upload, plus the rows listed as refused, plus those listed
+as "Duplicate index" (somebody stored the id before), must cover the rows sent. A row that was sent twice can
+be in delta **and** listed, so as many listings as there are such rows prove nothing.
+
+Counts cannot tell our rows from those of other runs in the same window. When more is there than ours can be,
+only the ids themselves prove anything (:attr:`Settlement.needs_ids`), and where they are at hand they are
+compared in any case.
+
+One look is enough: the server's clock and its ``last_update_time`` tell how long the consumer has been idle,
+so a sensor in reschedule mode needs no memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal
+
+from airflow_provider_deepchecks.delivery.receipt import Example, Receipt
+from airflow_provider_deepchecks.exceptions import DeepchecksConfigError
+from airflow_provider_deepchecks.moments import check_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_provider_deepchecks.delivery.proof.observation import Observation, RefusedRow
+
+_EXAMPLES = 5
+#: Labels a second that a consumer takes at least, half of what was measured for samples (20,000 in 17.7 s):
+#: nothing tells how many labels are queued.
+_LABELS_PER_SECOND = 500
+
+Verify = Literal["auto", "counts", "ids"]
+
+
+class State(StrEnum):
+    """How an upload stands."""
+
+    #: Every row is stored, or was before, or is refused within the limit.
+    SETTLED = "settled"
+    #: Rows are still on their way.
+    WAITING = "waiting"
+    #: All rows are accounted for, and more were refused than allowed.
+    REFUSED = "refused"
+    #: The consumer is idle, and rows are neither stored nor listed.
+    LOST = "lost"
+    #: Rows are pending and have not moved for a set time.
+    STALLED = "stalled"
+
+
+@dataclass(frozen=True)
+class SettlementRules:
+    """What counts as settled, lost, stalled.
+
+    :param max_refused: rows the server may refuse: a count (int) or a share of the rows sent (float, 0 to 1).
+    :param lost_after: seconds of an idle consumer after which unaccounted rows are lost. Queued rows show as
+        pending only some seconds after the upload (measured: 2 to 3 s), and an idle consumer looks the same
+        until then.
+    :param stall_after: seconds without movement after which pending rows are stalled.
+    :param verify: ``auto`` compares the ids where they are at hand and few enough, ``counts`` only where
+        counts cannot decide; with ``ids`` nothing passes unless they were compared.
+    :param allow_unmatched: labels only: labels that show on no sample of the window are no failure (the
+        server keeps them until the sample comes).
+    :raises DeepchecksConfigError: a value that a rule cannot have.
+    """
+
+    max_refused: int | float = 0
+    lost_after: float = 300.0
+    stall_after: float = 900.0
+    verify: Verify = "auto"
+    allow_unmatched: bool = False
+
+    def __post_init__(self) -> None:
+        if self.verify not in ("auto", "counts", "ids"):
+            raise DeepchecksConfigError(f"verify is {self.verify!r}; it is 'auto', 'counts' or 'ids'.")
+        limit = self.max_refused
+        share = isinstance(limit, float) and 0 <= limit <= 1
+        count = isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0
+        if not share and not count:
+            raise DeepchecksConfigError(
+                f"max_refused is {limit!r}; it is a count of rows (0, 1, ...) or a share (0.0 to 1.0)."
+            )
+        for name in ("lost_after", "stall_after"):
+            check_seconds(name, getattr(self, name), zero=True)
+
+    def allowed_refusals(self, rows: int) -> int:
+        """How many of ``rows`` may be refused."""
+        if isinstance(self.max_refused, float):
+            return int(rows * self.max_refused + 1e-6)  # 0.29 * 100 is a little less than 29
+        return self.max_refused
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """How an upload stands; the counts cover all rows read.
+
+    :param needs_ids: counts cannot decide; look again with the ids compared.
+    """
+
+    state: State
+    receipt: Receipt
+    message: str
+    needs_ids: bool = False
+    refused: tuple[RefusedRow, ...] = ()
+    missing: tuple[str, ...] = field(default=())
+
+    @property
+    def done(self) -> bool:
+        """Whether looking again can change nothing."""
+        return self.state is not State.WAITING
+
+
+@dataclass(frozen=True)
+class _Account:
+    """Where the sent rows are. ``stored + already + refused + open == sent``."""
+
+    stored: int
+    already: int
+    refused: int
+    open: int
+    surplus: bool = False
+
+
+def settle(receipt: Receipt, seen: Observation, rules: SettlementRules) -> Settlement:
+    """Decide how the upload of a receipt stands.
+
+    :param receipt: of the upload, as it was when sending ended.
+    :param seen: one look at the server, after sending ended.
+    """
+    if receipt.kind == "labels":
+        return _settle_labels(receipt, seen, rules, excused=0)
+    samples = _settle_samples(receipt, seen, rules)
+    if receipt.labels is None:
+        return samples
+    # A label whose sample was refused, or is stored with a time outside of the window, shows nowhere in it.
+    excused = samples.receipt.refused + (seen.proof.elsewhere if seen.proof is not None else 0)
+    labels = _settle_labels(receipt.labels, seen, rules, excused=excused)
+    first = samples if samples.state is not State.SETTLED else labels
+    return replace(
+        first,
+        receipt=replace(samples.receipt, labels=labels.receipt),
+        needs_ids=samples.needs_ids or labels.needs_ids,
+    )
+
+
+def _settle_samples(receipt: Receipt, seen: Observation, rules: SettlementRules) -> Settlement:
+    if receipt.waiting == 0:
+        return _all_in(receipt, _Account(0, 0, 0, 0), (), seen, rules)
+    account = _sample_account(receipt, seen)
+    proven = seen.proof is not None
+    if account.open:
+        return _not_all_in(receipt, account, seen, rules)
+    if proven or (rules.verify == "counts" and not account.surplus):
+        return _all_in(receipt, account, seen.refused, seen, rules)
+    # Ours could all be in; other runs' rows in the window, or the caller's wish, ask for the ids.
+    why = "other runs send to this window" if account.surplus else "the ids are still to be compared"
+    if not _idle(receipt, seen, rules):
+        text = f"{why}, so it is not known yet whether all of ours are in"
+        return _settlement(State.WAITING, receipt, account, seen, text, needs_ids=True)
+    return _settlement(
+        State.LOST,
+        receipt,
+        account,
+        seen,
+        f"{why}, and the ids of the rows sent are not at hand or too many to compare, so counts cannot prove "
+        "that they are in. Keep the ids (ids_path), upload smaller windows, or do not let two runs write "
+        "into one window at once",
+        needs_ids=True,
+    )
+
+
+def _sample_account(receipt: Receipt, seen: Observation) -> _Account:
+    sent = receipt.waiting
+    if seen.proof is not None:
+        # The ids are those of all rows acknowledged, the ones found stored before sending included. Which
+        # others were in before cannot be seen; listings beyond the rows sent twice tell of as many.
+        proof = seen.proof
+        here = sent - proof.refused - proof.elsewhere - proof.missing_count
+        before = min(here, max(0, seen.duplicate_count - proof.elsewhere - receipt.resent))
+        return _Account(here - before, proof.elsewhere + before, proof.refused, proof.missing_count)
+    delta = max(0, (seen.samples_in_window or 0) - receipt.samples_before)
+    refused = min(seen.refused_count, sent)
+    # A row sent twice can be listed although its other sending stored it. There are at most as many such rows
+    # as were sent twice, as are listed, and as are in delta: that many listings prove nothing.
+    ambiguous = min(receipt.resent, seen.duplicate_count + seen.refused_for_time, delta)
+    listed = max(0, refused + seen.duplicate_count - ambiguous)
+    still_open = max(0, sent - delta - listed)
+    stored = min(delta, sent - min(refused, sent))
+    refused = min(refused, sent - stored - still_open)
+    already = sent - stored - refused - still_open
+    undone = min(receipt.resent, seen.refused_for_time)
+    told = delta + seen.refused_count + seen.duplicate_count - max(ambiguous, undone)
+    return _Account(stored, already, refused, still_open, surplus=told > sent)
+
+
+def _settle_labels(
+    receipt: Receipt, seen: Observation, rules: SettlementRules, *, excused: int
+) -> Settlement:
+    """Labels never show in pending rows; what shows is how many rows of the window have a label that is not
+    null.
+
+    A label on a row that had none moves that count; one that replaces another, or whose sample is not there
+    yet, does not. So counts prove labels when they have grown by all of them, and nobody else's; or, as far
+    as counts go, when no row of the window is without a label. Everything else is for the ids, where rows can
+    be read with their labels. Without them nobody knows, and what nobody knows is not in.
+
+    :param excused: labels whose samples are known to be out of the window.
+    """
+    if receipt.waiting == 0:
+        return _all_in(receipt, _Account(0, 0, 0, 0), (), seen, rules)
+    refused = min(seen.labels_refused_count, receipt.waiting)
+    rest = receipt.waiting - refused
+    visible, counted = _labels_by_counts(receipt, seen, rest, excused)
+    done = _Account(visible, rest - visible, refused, 0)
+    if rules.verify == "counts" and counted:
+        return _all_in(receipt, done, seen.labels_refused, seen, rules)
+    accepted = rules.allow_unmatched and not receipt.samples_known
+    if seen.label_proof is not None:
+        unmatched = max(0, seen.label_proof.elsewhere - excused)
+        gone = seen.label_proof.missing_count + (0 if accepted else unmatched)
+        if not gone:
+            return _all_in(receipt, done, seen.labels_refused, seen, rules)
+        found = min(visible, rest - gone)
+        still_open = _Account(found, rest - gone - found, refused, gone)
+        text = f"{gone:,} of {receipt.waiting:,} labels are on no sample, or it has another one"
+    else:
+        still_open = _Account(visible, 0, refused, rest - visible)
+        text = f"{rest - visible:,} of {receipt.waiting:,} labels do not show"
+        if counted:
+            still_open, text = _Account(0, 0, refused, rest), f"{rest:,} labels are not compared by their ids"
+    if _labels_may_come(receipt, seen, rules):
+        return _settlement(State.WAITING, receipt, still_open, seen, f"{text} yet", needs_ids=True)
+    if accepted and seen.label_proof is None and rules.verify == "counts":
+        return _all_in(receipt, done, seen.labels_refused, seen, rules)
+    text += f" {rules.lost_after:g} s after the upload: "
+    if seen.label_proof is not None:
+        text += "the server lost them, or their samples are not stored. Run the task again: that is safe"
+    else:
+        text += (
+            "the server lost them, their samples are not stored, or they took the place of other labels, "
+            "which counts cannot show. Compare the ids: keep them (ids_path), and name the window of the "
+            "samples (window_start, window_end) so that they are few enough"
+        )
+    if not receipt.samples_known:
+        text += ". Where the samples come later, allow_unmatched=True accepts such labels"
+    return _settlement(State.LOST, receipt, still_open, seen, text, needs_ids=True)
+
+
+def _labels_by_counts(receipt: Receipt, seen: Observation, rest: int, excused: int) -> tuple[int, bool]:
+    """How many of the labels show, and whether that proves all of them as far as counts can."""
+    growth = (seen.labeled_in_window or 0) - receipt.labeled_before
+    if len(receipt.labeled_before_each) > 1 and len(seen.labeled_each) == len(receipt.labeled_before_each):
+        # A label shows in each version that holds its sample: the sum may count it more than once.
+        pairs = zip(seen.labeled_each, receipt.labeled_before_each, strict=True)
+        growth = max(now - before for now, before in pairs)
+    visible = min(max(0, growth), rest)
+    samples = seen.samples_in_window or 0
+    whole = samples > 0 and (seen.labeled_in_window or 0) >= samples
+    replaced = whole and growth <= rest and rest - visible <= receipt.labeled_before
+    return visible, not receipt.null_labels and (rest - excused <= growth <= rest or replaced)
+
+
+def _labels_may_come(receipt: Receipt, seen: Observation, rules: SettlementRules) -> bool:
+    """Whether labels can still be queued: nothing tells, but they follow the samples, and take their time."""
+    sent = receipt.finished_at + timedelta(seconds=receipt.sent / _LABELS_PER_SECOND)
+    last = max(sent, seen.last_update) if receipt.samples_known else sent
+    return seen.server_now - last < timedelta(seconds=rules.lost_after)
+
+
+def _all_in(
+    receipt: Receipt,
+    account: _Account,
+    listed: Sequence[RefusedRow],
+    seen: Observation,
+    rules: SettlementRules,
+) -> Settlement:
+    refused = receipt.refused + account.refused
+    allowed = rules.allowed_refusals(receipt.read - receipt.quarantined)
+    if refused <= allowed:
+        return _settlement(State.SETTLED, receipt, account, seen, "all rows are accounted for", listed=listed)
+    rows = [*receipt.examples, *(Example(row.sample_id, row.reason) for row in listed)]
+    first = "; ".join(f"{row.sample_id}: {row.reason}" for row in rows[:_EXAMPLES])
+    # An attempt that goes on after another knows how many labels that one could not send, not which.
+    first = f"First ones: {first}" if first else "The log of the attempt before names them"
+    return _settlement(
+        State.REFUSED,
+        receipt,
+        account,
+        seen,
+        f"the server refused {refused:,} {receipt.noun} (allowed: {allowed:,}). {first}. Mend "
+        "them at the source, or raise max_refused",
+        listed=listed,
+    )
+
+
+def _not_all_in(receipt: Receipt, account: _Account, seen: Observation, rules: SettlementRules) -> Settlement:
+    gap = f"{account.open:,} of {receipt.waiting:,} rows are neither stored nor listed as refused"
+    if not seen.errors_read and seen.pending_rows == 0:
+        gap += " as far as the server's list was read"
+    quiet = seen.pending_rows == 0 and seen.errors_read
+    after = timedelta(seconds=rules.lost_after)
+    # Other runs keep the consumer busy for ever: what it has passed over it will not store.
+    passed_over = quiet and seen.proof is not None and seen.server_now - receipt.finished_at >= after
+    if (quiet and _idle(receipt, seen, rules)) or passed_over:
+        ids = f" (first ids: {', '.join(seen.proof.missing[:_EXAMPLES])})" if seen.proof else ""
+        return _settlement(
+            State.LOST,
+            receipt,
+            account,
+            seen,
+            f"{gap}{ids}, and the server has had nothing to do with them for {rules.lost_after:g} s: it lost "
+            "them. Run the task again: rows that are in stay as they are",
+            needs_ids=seen.proof is None,
+        )
+    still = seen.server_now - max(seen.last_update, receipt.finished_at)
+    if seen.pending_rows > 0 and still >= timedelta(seconds=rules.stall_after):
+        return _settlement(
+            State.STALLED,
+            receipt,
+            account,
+            seen,
+            f"{gap}; {seen.pending_rows:,} rows are pending and have not moved for "
+            f"{still.total_seconds():,.0f} s: the server's consumer is stuck. Look at the server, then run "
+            "the task again",
+        )
+    ask = quiet and seen.server_now - receipt.finished_at >= after
+    text = f"{gap} yet, {seen.pending_rows:,} pending"
+    return _settlement(State.WAITING, receipt, account, seen, text, needs_ids=ask)
+
+
+def _idle(receipt: Receipt, seen: Observation, rules: SettlementRules) -> bool:
+    """Whether the consumer has had nothing to do for ``lost_after`` seconds, and the upload is as long
+    over."""
+    since = seen.server_now - max(seen.last_update, receipt.finished_at)
+    return seen.pending_rows == 0 and since >= timedelta(seconds=rules.lost_after)
+
+
+def _settlement(
+    state: State,
+    receipt: Receipt,
+    account: _Account,
+    seen: Observation,
+    text: str,
+    *,
+    needs_ids: bool = False,
+    listed: Sequence[RefusedRow] = (),
+) -> Settlement:
+    rows = tuple(Example(row.sample_id, row.reason) for row in listed[:_EXAMPLES])
+    settled = replace(
+        receipt,
+        stored=receipt.stored + account.stored,
+        already_stored=receipt.already_stored + account.already,
+        refused=receipt.refused + account.refused,
+        waiting=account.open,
+        examples=(*receipt.examples, *rows)[:_EXAMPLES],
+    )
+    proof = seen.label_proof if receipt.kind == "labels" else seen.proof
+    return Settlement(
+        state=state,
+        receipt=settled,
+        message=f"{receipt.target}: {text}.",
+        needs_ids=needs_ids,
+        refused=tuple(listed),
+        missing=proof.missing if proof else (),
+    )
