@@ -44,6 +44,22 @@ class DeepchecksConfigError(DeepchecksError, ValueError):
     """A setting of the connection, operator, sensor or call is wrong; the message names it and a way out."""
 
 
+class DeepchecksMissingConnectionError(DeepchecksConfigError):
+    """Airflow has no such connection, or did not reach what keeps it: it says the same of both.
+
+    :param setting: argument that names the connection.
+    :param conn_id: id of the connection.
+    """
+
+    retryable = True
+
+    def __init__(self, setting: str, conn_id: str) -> None:
+        super().__init__(
+            f"{setting}={conn_id!r}: Airflow has no such connection, or its secrets backend did not answer. "
+            f"Add it (Admin > Connections, or AIRFLOW_CONN_{conn_id.upper()}), or name another."
+        )
+
+
 class DeepchecksNotFoundError(DeepchecksError, LookupError):
     """No such model, version or API path."""
 

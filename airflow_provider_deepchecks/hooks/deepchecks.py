@@ -19,7 +19,11 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_deepchecks import connection
-from airflow_provider_deepchecks.exceptions import DeepchecksConfigError, DeepchecksError
+from airflow_provider_deepchecks.exceptions import (
+    DeepchecksConfigError,
+    DeepchecksError,
+    DeepchecksMissingConnectionError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,7 +77,8 @@ class DeepchecksHook(BaseHook):
     def connection_settings(self) -> connection.ConnectionSettings:
         """What the connection says, checked.
 
-        :raises DeepchecksConfigError: there is none of this id, or a field of it is wrong.
+        :raises DeepchecksMissingConnectionError: there is none of this id.
+        :raises DeepchecksConfigError: a field of it is wrong.
         """
         conn_id = self.deepchecks_conn_id
         if not isinstance(conn_id, str) or not conn_id:
@@ -83,10 +88,7 @@ class DeepchecksHook(BaseHook):
         try:
             found = self.get_connection(conn_id)
         except AirflowNotFoundException as error:
-            raise DeepchecksConfigError(
-                f"deepchecks_conn_id={conn_id!r}: Airflow has no such connection. Add one of type "
-                f"'deepchecks' (Admin > Connections, or AIRFLOW_CONN_{conn_id.upper()}), or name another."
-            ) from error
+            raise DeepchecksMissingConnectionError("deepchecks_conn_id", conn_id) from error
         return connection.read_connection(found)
 
     @property

@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoun
 from airflow_provider_deepchecks.exceptions import (
     DeepchecksConfigError,
     DeepchecksError,
+    DeepchecksMissingConnectionError,
     DeepchecksSourceError,
 )
 from airflow_provider_deepchecks.storage import storage_path
@@ -179,15 +180,13 @@ class SourceArguments:
 def known_connection(setting: str, conn_id: str) -> Iterator[None]:
     """Say which argument names a connection that Airflow does not know or cannot use.
 
-    :raises DeepchecksConfigError: instead of Airflow's own errors.
+    :raises DeepchecksMissingConnectionError: Airflow does not know it.
+    :raises DeepchecksConfigError: it cannot be used.
     """
     try:
         yield
     except AirflowNotFoundException as error:
-        raise DeepchecksConfigError(
-            f"{setting}={conn_id!r}: Airflow has no such connection. Add it (Admin > Connections, or "
-            f"AIRFLOW_CONN_{conn_id.upper()}), or name another."
-        ) from error
+        raise DeepchecksMissingConnectionError(setting, conn_id) from error
     except AirflowException as error:
         raise DeepchecksConfigError(f"{setting}={conn_id!r} cannot be used: {error}") from error
 

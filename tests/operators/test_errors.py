@@ -13,7 +13,11 @@ import pytest
 import trustme
 from airflow.providers.common.compat.sdk import AirflowFailException, task
 
-from airflow_provider_deepchecks.exceptions import DeepchecksConnectionError, DeepchecksSourceError
+from airflow_provider_deepchecks.exceptions import (
+    DeepchecksConnectionError,
+    DeepchecksMissingConnectionError,
+    DeepchecksSourceError,
+)
 from airflow_provider_deepchecks.operators.log_batch import DeepchecksLogBatchOperator
 from airflow_provider_deepchecks.operators.log_labels import DeepchecksLogLabelsOperator
 from tests.operators.conftest import LABELS, TARGET, make_rows
@@ -49,18 +53,6 @@ SETTINGS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "empty_version": ({"data": ROWS, "model_version": "{{ '' }}"}, ["model_version= is empty"]),
     "missing_column": ({"data": [{**row, "x": None, "z": 1} for row in ROWS]}, ["'z'"]),
     "missing_id_column": ({"data": ROWS, "sample_id_column": "uuid"}, ["'uuid'"]),
-    "unknown_deepchecks_connection": (
-        {"data": ROWS, "deepchecks_conn_id": "nowhere"},
-        ["deepchecks_conn_id='nowhere'", "AIRFLOW_CONN_NOWHERE"],
-    ),
-    "unknown_sql_connection": (
-        {"table": "rows", "sql_conn_id": "nowhere"},
-        ["sql_conn_id='nowhere'", "AIRFLOW_CONN_NOWHERE"],
-    ),
-    "unknown_storage_connection": (
-        {"data": "s3://bucket/key", "data_conn_id": "nowhere"},
-        ["data_conn_id='nowhere'", "AIRFLOW_CONN_NOWHERE"],
-    ),
     "no_sql_connection": ({"table": "rows", "sql_conn_id": "not_sql"}, ["sql_conn_id='not_sql'", "database"]),
     "unknown_type_of_connection": ({"table": "rows", "sql_conn_id": "strange"}, ["sql_conn_id='strange'"]),
     "no_status_connection": (
@@ -70,10 +62,6 @@ SETTINGS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "status_connection_without_table": (
         {"data": ROWS, "status_conn_id": "w"},
         ["status_conn_id= belongs to status_table="],
-    ),
-    "unknown_status_connection": (
-        {"data": ROWS, "status_table": "s", "status_conn_id": "nowhere"},
-        ["status_conn_id='nowhere'", "AIRFLOW_CONN_NOWHERE"],
     ),
     "no_sql_status_connection": (
         {"data": ROWS, "status_table": "s", "status_conn_id": "not_sql"},
@@ -179,6 +167,23 @@ PASSING: dict[str, tuple[dict[str, Any], list[str]]] = {
     "unreadable_file": ({"data": "{{ params.broken }}"}, ["broken.parquet"]),
     "failing_query": ({"sql": "SELECT * FROM nowhere", "sql_conn_id": "warehouse"}, ["warehouse", "nowhere"]),
     "failing_function": ({"data": lambda: 1 / 0}, ["ZeroDivisionError", "lambda"]),
+    # Airflow says the same when what keeps its connections is away.
+    "unknown_deepchecks_connection": (
+        {"data": ROWS, "deepchecks_conn_id": "nowhere"},
+        ["deepchecks_conn_id='nowhere'", "AIRFLOW_CONN_NOWHERE"],
+    ),
+    "unknown_sql_connection": (
+        {"table": "rows", "sql_conn_id": "nowhere"},
+        ["sql_conn_id='nowhere'", "AIRFLOW_CONN_NOWHERE"],
+    ),
+    "unknown_storage_connection": (
+        {"data": "s3://bucket/key", "data_conn_id": "nowhere"},
+        ["data_conn_id='nowhere'", "AIRFLOW_CONN_NOWHERE"],
+    ),
+    "unknown_status_connection": (
+        {"data": ROWS, "status_table": "s", "status_conn_id": "nowhere"},
+        ["status_conn_id='nowhere'", "AIRFLOW_CONN_NOWHERE"],
+    ),
 }
 
 
@@ -231,7 +236,7 @@ def test_what_may_pass_is_tried_again(server, connections, tmp_path):
     for name, (_, told) in PASSING.items():
         assert (ran.states[name], ran.tries[name]) == ("failed", 2), name
         first, second = ran.errors[name]
-        assert isinstance(first, DeepchecksSourceError), name
+        assert isinstance(first, DeepchecksSourceError | DeepchecksMissingConnectionError), name
         assert str(first) == str(second)
         for text in told:
             assert text in str(first), f"{name}: {first}"
