@@ -55,6 +55,7 @@ def _times(values: Any, **options: Any) -> tuple[list[datetime], dict[int, list[
         pa.array(["2026-01-01T10:00Z"]),
         pa.array([" 2026-01-01T10:00:00,000Z "]),
         pa.array(["2026-01-01 12:00:00 +02:00"]),
+        pa.array(["2026-01-01 10:00:00.000 Z"]),
         pa.array([str(SECONDS)]),
         pa.array(["2026-01-01T10:00:00Z"]).dictionary_encode(),
     ],
@@ -93,6 +94,16 @@ def test_times_without_a_zone_need_one_declared(values: Any) -> None:
 def test_dates_are_midnight_in_the_declared_zone(values: Any) -> None:
     assert _times(values, timezone="Asia/Kolkata") == ([datetime(2025, 12, 31, 18, 30, tzinfo=UTC)], {})
     assert _times(values)[1] == {0: ["time has no zone"]}
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+@pytest.mark.parametrize("other", ["2026-01-01T10:00:00Z", "2026-01-01 10:00:00 UTC", str(SECONDS)])
+def test_a_time_that_is_no_unicode_stops_no_other(other: str, kind: pa.DataType) -> None:
+    raw = pa.array([b"2026\xed\xa0\x80", other.encode(), None], pa.binary())
+    times = raw.cast(pa.large_binary()).view(kind) if pa.types.is_large_string(kind) else raw.view(kind)
+    checked = check(checker({"d": "datetime"}), rows_of(3, at=times, d=times))
+    assert reasons(checked) == {0: ["text is not valid Unicode"] * 2, 2: ["time is missing"]}
+    assert checked.rows.column("__time").to_pylist() == [PAST]
 
 
 def test_hours_alone_are_read_beside_other_spellings_too() -> None:
