@@ -207,12 +207,22 @@ def test_a_compressed_file_cut_short_is_no_shorter_file(suffix: str, tmp_path: P
         ".bz2": bz2.compress,
     }[suffix](body)
     path = tmp_path / f"rows.csv{suffix}"
-    for kept in (len(packed) // 2, len(packed) - 1):
+    for kept in (len(packed) // 2, len(packed) - 1, 1):
         path.write_bytes(packed[:kept])
         with pytest.raises(
             DeepchecksSourceError, match=f"Reading {path} failed|Reading file://{path} failed"
         ):
             read(path)
+
+
+@pytest.mark.parametrize("suffix", ["gz", "zst", "bz2"])
+@pytest.mark.parametrize("name", ["csv", "jsonl", "arrow"])
+def test_a_compressed_file_without_a_byte_is_no_file_without_rows(
+    name: str, suffix: str, tmp_path: Path
+) -> None:
+    (tmp_path / f"1.{name}.{suffix}").write_bytes(b"")
+    with pytest.raises(DeepchecksSourceError, match=rf"1\.{name}\.{suffix}"):
+        list(open_files([f"{tmp_path}/*"]).batches())
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -306,6 +316,18 @@ def test_giant_row_groups_come_in_small_batches(tmp_path: Path) -> None:
     sizes = [batch.num_rows for batch in open_files([path]).batches()]
     assert sum(sizes) == 100_000
     assert max(sizes) <= formats.PARQUET_ROWS
+
+
+def test_long_texts_come_in_small_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "PARQUET_BYTES", 2**20)
+    path = tmp_path / "rows.parquet"
+    texts = [f"{number:010}" * 1000 for number in range(300)]
+    with pq.ParquetWriter(path, pa.schema([("t", pa.string())]), use_dictionary=False) as writer:
+        for part in ([""] * 1000, texts, [""] * 1000):
+            writer.write_table(pa.table({"t": part}))
+    batches = list(open_files([path]).batches())
+    assert pa.Table.from_batches(batches)["t"].to_pylist() == [""] * 1000 + texts + [""] * 1000
+    assert max(batch.num_rows for batch in batches) <= 2**20 / 10_000
 
 
 # -- several files -------------------------------------------------------------------------------------------
