@@ -571,13 +571,13 @@ def mysql(request: pytest.FixtureRequest, mysql_server: Service) -> Connect:
     import importlib
 
     module = importlib.import_module(request.param)
-    return lambda: module.connect(
+    return lambda **options: module.connect(
         host=mysql_server.host,
         port=mysql_server.port,
         user=mysql_server.user,
         password=mysql_server.password,
         database=mysql_server.database,
-        charset="utf8mb4",
+        **{"charset": "utf8mb4"} | options,
     )
 
 
@@ -709,6 +709,25 @@ def test_mysql_orders_rows_the_same_each_time(mysql: Connect) -> None:
     assert first.num_rows == 3000
     assert first.equals(table_of(source))
     assert first["at"].to_pylist() == sorted(first["at"].to_pylist())
+
+
+def test_mysql_keeps_the_order_of_a_query(mysql: Connect) -> None:
+    sql = f"""
+    SELECT seq FROM (SELECT seq FROM seq_1_to_9 WHERE seq < 9 LIMIT 9) AS few
+    WHERE seq IN (2, 3{", 1" * 9000})
+    Order
+    By seq DESC
+    """
+    assert query(mysql, sql, dialect="mysql")["seq"].to_pylist() == [3, 2, 1]
+
+
+@pytest.mark.parametrize("charset", ["utf8", "latin1"])
+def test_mysql_text_comes_whole_whatever_the_charset_of_the_connection(mysql: Connect, charset: str) -> None:
+    def connect() -> Any:
+        return mysql(charset=charset)
+
+    sql = "SELECT CONCAT('é', CONVERT(X'F09F9880' USING utf8mb4)) AS a, %s AS b"
+    assert query(connect, sql, ("東",), dialect="mysql").to_pylist() == [{"a": "é😀", "b": "東"}]
 
 
 def test_mysql_rows_stay_on_the_server_as_long_as_sending_takes(mysql: Connect) -> None:
@@ -1107,6 +1126,7 @@ def test_snowflake_is_read_by_fetchmany_where_its_result_is_json(late: bool) -> 
         ("SELECT ';' AS a; -- done", "SELECT ';' AS a"),
         ("/* why */ SELECT /*+ hint */ 1 -- what", "/* why */ SELECT /*+ hint */ 1"),
         ("SELECT '--' AS a", "SELECT '--' AS a"),
+        pytest.param(f"SELECT 1 IN (1{', 1' * 9000});", f"SELECT 1 IN (1{', 1' * 9000})", id="many tokens"),
     ],
 )
 def test_one_statement_is_taken_without_its_end(sql: str, statement: str) -> None:
