@@ -330,6 +330,26 @@ def test_long_texts_come_in_small_batches(tmp_path: Path, monkeypatch: pytest.Mo
     assert max(batch.num_rows for batch in batches) <= 2**20 / 10_000
 
 
+def test_local_files_of_parquet_tell_whether_they_are_in_order(tmp_path: Path) -> None:
+    def in_order(*ats: list[int], ids: list[str], time: str = "at", suffix: str = "parquet") -> bool:
+        paths = [tmp_path / f"{number}.{suffix}" for number in range(len(ats))]
+        for path, at in zip(paths, ats, strict=True):
+            table = pa.table({"x": [0.5] * len(at), "id": ids, "at": at})
+            pq.write_table(table, path) if suffix == "parquet" else feather.write_feather(table, path)
+        source = open_files(paths)
+        told = source.in_order(time, "id", naive_is_utc=True)
+        assert sum(batch.num_rows for batch in source.batches()) == sum(map(len, ats))
+        return told
+
+    assert in_order([1, 1, 2], [2, 3, 3], ids=["a", "b", "c"]) is False  # c and a at 2
+    assert in_order([1, 1, 2], [3, 3, 4], ids=["a", "b", "c"])
+    assert not in_order([1, 1, 2], [0, 3, 4], ids=["a", "b", "c"])
+    assert not in_order([1, 1, 2], ids=["b", "a", "c"])
+    # Reading tells of the missing column.
+    assert not in_order([1, 2, 3], ids=["a", "b", "c"], time="when")
+    assert not in_order([1, 2, 3], ids=["a", "b", "c"], suffix="feather")
+
+
 # -- several files -------------------------------------------------------------------------------------------
 
 
