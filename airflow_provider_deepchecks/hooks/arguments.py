@@ -99,6 +99,9 @@ def in_class_order(probas: Any, classes: Sequence[str] | None) -> Any:
     order = [names.index(name) for name in classes or ()]
     if hasattr(probas, "iloc"):
         return probas.iloc[:, order]
+    if hasattr(probas, "get_column"):
+        # Not by Polars' select(), which enters its thread pool: that hangs in a forked task.
+        return type(probas)([probas.get_column(given[place]) for place in order])
     return probas.select([given[place] for place in order])
 
 
@@ -117,6 +120,9 @@ def _probabilities(values: Any) -> Any:
     import numpy as np
     import pyarrow as pa
 
+    if hasattr(values, "get_columns") and values.width:
+        # Column by column, since Polars makes an array of a whole frame in its thread pool.
+        values = np.column_stack([column.to_numpy() for column in values.get_columns()])
     if len(getattr(values, "shape", ())) == 2:
         matrix = np.ascontiguousarray(np.asarray(values), dtype=np.float64)
         if matrix.shape[1] > 0:

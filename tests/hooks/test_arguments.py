@@ -17,6 +17,7 @@ from airflow_provider_deepchecks.exceptions import (
 )
 from airflow_provider_deepchecks.hooks.arguments import in_class_order, label_columns, sample_columns
 from airflow_provider_deepchecks.records.sources.frames import open_frame
+from tests.forking import run_forked
 
 IDS = ["a", "b", "c"]
 SEQUENCES = {
@@ -181,6 +182,17 @@ def test_probabilities_go_by_the_names_of_the_classes(make):
         frame = in_class_order(make({name: NAMED[name] for name in order}), ("a", "b", "c"))
         read = table(sample_columns(IDS[:2], None, ["a", "b"], frame, None))
         assert read.column("_dc_prediction_probabilities").to_pylist() == [[0.7, 0.2, 0.1], [0.6, 0.3, 0.1]]
+
+
+def test_probabilities_of_polars_are_read_in_a_forked_child():
+    run_forked("""
+from airflow_provider_deepchecks.hooks.arguments import in_class_order, sample_columns
+
+rows = 200_000
+frame = pl.DataFrame({"b": np.full(rows, 0.2), "a": np.full(rows, 0.8)})
+columns = sample_columns(np.arange(rows), None, np.zeros(rows), in_class_order(frame, ("a", "b")), None)
+os._exit(0 if columns["_dc_prediction_probabilities"][-1].as_py() == [0.8, 0.2] else 1)
+""")
 
 
 @pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table])
