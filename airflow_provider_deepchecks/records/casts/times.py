@@ -225,6 +225,9 @@ def _in_years(cast: Cast, values: Array) -> Cast:
 def _numeric_times(values: Array, unit: str | None) -> Cast:
     """Numbers since 1970 as instants, null where they are beyond the years 1 to 9999."""
     scale = _MICROSECONDS[unit or "s"]
+    if not pa.types.is_floating(values.type):
+        with contextlib.suppress(pa.ArrowInvalid):  # fractions, and what is beyond 64 bits
+            values = values.cast(pa.int64())  # exact where doubles are not: nanoseconds
     if pa.types.is_signed_integer(values.type):
         ticks = values.fill_null(0).to_numpy().astype(np.int64)
         inside = (ticks >= _FIRST / scale) & (ticks <= _LAST / scale)

@@ -113,6 +113,13 @@ def test_hours_alone_are_read_beside_other_spellings_too() -> None:
         assert _times(values, timezone="Europe/Berlin") == ([PAST] * len(values), {})
 
 
+@pytest.mark.parametrize("kind", [pa.int64(), pa.uint64(), pa.decimal128(38, 0), pa.string()])
+def test_numbers_of_nanoseconds_are_exact_whatever_their_type(kind: pa.DataType) -> None:
+    ticks = pa.array([SECONDS * 10**9 + 1_999, None]).cast(kind)
+    checked = check(checker(timestamp_unit="ns"), rows_of(2, at=ticks))
+    assert checked.rows.column("__time").to_pylist() == [PAST + timedelta(microseconds=1)]
+
+
 def test_nanoseconds_are_cut_to_the_microsecond_before() -> None:
     ticks = pa.array([-1, -1000, 999, None, -1_500_001], pa.int64()).cast(pa.timestamp("ns", "UTC"))
     checked = check(checker({"d": "datetime"}), rows_of(5, d=ticks))
