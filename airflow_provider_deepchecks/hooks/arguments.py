@@ -99,6 +99,9 @@ def in_class_order(probas: Any, classes: Sequence[str] | None) -> Any:
     order = [names.index(name) for name in classes or ()]
     if hasattr(probas, "iloc"):
         return probas.iloc[:, order]
+    if hasattr(probas, "get_column"):
+        # Not by Polars' select(), which enters its thread pool: that hangs in a forked task.
+        return type(probas)([probas.get_column(given[place]) for place in order])
     return probas.select([given[place] for place in order])
 
 
@@ -114,11 +117,13 @@ def _names(probas: Any) -> list[Any]:
 
 def _probabilities(values: Any) -> Any:
     """One list of probabilities a sample, from anything with two dimensions."""
-    import numpy as np
     import pyarrow as pa
 
     if len(getattr(values, "shape", ())) == 2:
-        matrix = np.ascontiguousarray(np.asarray(values), dtype=np.float64)
+        try:
+            matrix = _matrix(values)
+        except (TypeError, ValueError) as error:
+            raise DeepchecksConfigError(f"prediction_probas holds what is no number: {error}.") from error
         if matrix.shape[1] > 0:
             return pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
     if isinstance(values, pa.Array | pa.ChunkedArray) and pa.types.is_nested(values.type):
@@ -130,6 +135,18 @@ def _probabilities(values: Any) -> Any:
             "prediction_probas has one dimension: give one row a sample, one column a class, classes sorted."
         )
     return [None if row is None else list(row) for row in rows]
+
+
+def _matrix(values: Any) -> Any:
+    """Two dimensions of anything as doubles, row by row; missing ones are NaN."""
+    import numpy as np
+
+    if hasattr(values, "iloc"):
+        values = values.to_numpy(np.float64, na_value=np.nan)
+    elif hasattr(values, "get_columns") and values.width:
+        # Column by column, since Polars makes an array of a whole frame in its thread pool.
+        values = np.column_stack([column.to_numpy() for column in values.get_columns()])
+    return np.ascontiguousarray(np.asarray(values), dtype=np.float64)
 
 
 def _data_columns(data: Any) -> dict[str, Any]:

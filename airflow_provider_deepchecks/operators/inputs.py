@@ -156,8 +156,6 @@ class SourceArguments:
             data = list(data)
             if all(map(is_path, data)):
                 data = [storage_path(path, self.data_conn_id) for path in data]
-            elif all(hasattr(item, "__arrow_c_stream__") for item in data):
-                data = iter(data)
         return open_source(data)
 
     def _open_sql(self) -> Source:

@@ -17,6 +17,7 @@ from airflow_provider_deepchecks.exceptions import (
 )
 from airflow_provider_deepchecks.hooks.arguments import in_class_order, label_columns, sample_columns
 from airflow_provider_deepchecks.records.sources.frames import open_frame
+from tests.forking import run_forked
 
 IDS = ["a", "b", "c"]
 SEQUENCES = {
@@ -127,6 +128,7 @@ def test_missing_probabilities_of_a_row():
         ({"prediction_probas": [0.1, 0.2, 0.3]}, "one column a class"),
         ({"prediction_probas": np.zeros(3)}, "one column a class"),
         ({"prediction_probas": ["a", "b", "c"]}, "one column a class"),
+        ({"prediction_probas": pd.DataFrame({"a": ["x", "y", "z"]})}, "holds what is no number: .*'x'"),
     ],
 )
 def test_what_is_no_column_is_named(change, words):
@@ -181,6 +183,25 @@ def test_probabilities_go_by_the_names_of_the_classes(make):
         frame = in_class_order(make({name: NAMED[name] for name in order}), ("a", "b", "c"))
         read = table(sample_columns(IDS[:2], None, ["a", "b"], frame, None))
         assert read.column("_dc_prediction_probabilities").to_pylist() == [[0.7, 0.2, 0.1], [0.6, 0.3, 0.1]]
+
+
+@pytest.mark.parametrize("kind", ["float64", "Float64", "float64[pyarrow]", object])
+def test_missing_probabilities_of_pandas_are_nan(kind):
+    frame = pd.DataFrame({"a": [0.7, None], "b": [0.3, 0.4]}).astype(kind)
+    columns = sample_columns(IDS[:2], None, ["a", "b"], frame, None)
+    told = columns["_dc_prediction_probabilities"].flatten().to_numpy()
+    np.testing.assert_array_equal(told, [0.7, 0.3, np.nan, 0.4])
+
+
+def test_probabilities_of_polars_are_read_in_a_forked_child():
+    run_forked("""
+from airflow_provider_deepchecks.hooks.arguments import in_class_order, sample_columns
+
+rows = 200_000
+frame = pl.DataFrame({"b": np.full(rows, 0.2), "a": np.full(rows, 0.8)})
+columns = sample_columns(np.arange(rows), None, np.zeros(rows), in_class_order(frame, ("a", "b")), None)
+os._exit(0 if columns["_dc_prediction_probabilities"][-1].as_py() == [0.8, 0.2] else 1)
+""")
 
 
 @pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table])

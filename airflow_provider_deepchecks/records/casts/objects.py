@@ -227,9 +227,23 @@ def arrow_array(values: Sequence[Any], type_: pa.DataType, where: str) -> pa.Arr
                 return pa.array(plain, pa.binary()).view(type_)
             return pa.array(plain, type_)
     except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+        if type_ == ANY_DECIMAL and (doubles := _as_doubles(values)) is not None:
+            return doubles
         raise DeepchecksSourceError(
             f"{where} does not hold {type_} throughout: {first_line(error)}"
         ) from error
+
+
+def _as_doubles(values: Sequence[Any]) -> pa.Array[Any] | None:
+    """Decimals as doubles, None where that changes one: ``Decimal(0.1)`` is a double, and has 55 digits."""
+    doubles: list[float | None] = []
+    for cell in (_plain_cell(value, ANY_DECIMAL) for value in values):
+        number = None if cell is None else Decimal(cell)
+        double = None if number is None else float(number)
+        if double is not None and number not in (Decimal(double), Decimal(repr(double))):
+            return None
+        doubles.append(double)
+    return pa.array(doubles, pa.float64())
 
 
 def _plain_cell(value: Any, type_: Any) -> Any:

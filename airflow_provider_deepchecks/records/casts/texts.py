@@ -61,7 +61,7 @@ def byte_lengths(values: Array) -> npt.NDArray[np.int64]:
 
 
 def unsendable(values: Array) -> tuple[Problem, ...]:
-    """NUL characters and invalid UTF-8 (lone surrogates among it).
+    """NUL characters and invalid UTF-8.
 
     :param values: text.
     """
@@ -72,6 +72,14 @@ def unsendable(values: Array) -> tuple[Problem, ...]:
     problems: tuple[Problem, ...] = ()
     if data.min() == 0:
         problems += value_problem(Reason.NUL_CHARACTER, masked(pc.match_substring(values, "\0")), values)
+    return problems + undecodable(values)
+
+
+def undecodable(values: Array) -> tuple[Problem, ...]:
+    """Invalid UTF-8, lone surrogates among it.
+
+    :param values: text.
+    """
     try:
         values.validate(full=True)
     except pa.ArrowInvalid:
@@ -80,10 +88,8 @@ def unsendable(values: Array) -> tuple[Problem, ...]:
             bool,
             len(values),
         )
-        problems += value_problem(
-            Reason.NOT_UTF8, invalid, values, " (a lone surrogate, or another encoding)"
-        )
-    return problems
+        return value_problem(Reason.NOT_UTF8, invalid, values, " (a lone surrogate, or another encoding)")
+    return ()
 
 
 def _offsets(values: Array) -> npt.NDArray[np.int32]:

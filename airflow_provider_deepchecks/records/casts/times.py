@@ -27,7 +27,7 @@ from airflow_provider_deepchecks.records.casts.cast import (
     value_problem,
 )
 from airflow_provider_deepchecks.records.casts.numbers import cast_number, is_number
-from airflow_provider_deepchecks.records.casts.texts import is_text, plain_text
+from airflow_provider_deepchecks.records.casts.texts import is_text, plain_text, undecodable
 from airflow_provider_deepchecks.records.reasons import Array, Mask, Problem, Reason, shown
 
 TimestampUnit = Literal["s", "ms", "us", "ns"]
@@ -89,6 +89,20 @@ def cast_time(values: Array, *, timezone: str | None, unit: str | None = None) -
     :param timezone: zone of times and dates that have none.
     :param unit: unit of numbers, seconds by default.
     """
+    readable = _readable(values)
+    cast = _cast_time(readable.values, timezone, unit)
+    return Cast(cast.values, cast.problems + readable.problems)
+
+
+def _readable(values: Array) -> Cast:
+    """The values without text that is no UTF-8, at which Arrow's functions would stop."""
+    problems = undecodable(plain_text(values)) if is_text(values.type) else ()
+    for problem in problems:
+        values = null_where(values, problem.rows)
+    return Cast(values, problems)
+
+
+def _cast_time(values: Array, timezone: str | None, unit: str | None) -> Cast:
     if pa.types.is_timestamp(values.type):
         cast = _timestamps(values)
         return cast if values.type.tz is not None else _located(cast, values, timezone)
@@ -164,7 +178,7 @@ def _text_times(values: Array, timezone: str | None, unit: str | None) -> Cast:
         return _numeric_times(numbers, unit)
     # Not all of them are RFC 3339. Spell the usual variants alike, then take each kind for itself.
     text = pc.utf8_trim_whitespace(text)
-    text = pc.replace_substring_regex(text, r"\s*(UTC|GMT|z)$", "Z")
+    text = pc.replace_substring_regex(text, r"\s*(UTC|GMT|[Zz])$", "Z")
     text = pc.replace_substring_regex(text, r"\s+([+-]\d{2}:?\d{0,2})$", r"\1")
     text = pc.replace_substring_regex(text, r"(:\d{2})[.,](\d{1,6})\d*", r"\1.\2")
     zoned, unzoned = (masked(pc.match_substring_regex(text, kind)) for kind in (_ZONED, _UNZONED))
@@ -211,6 +225,9 @@ def _in_years(cast: Cast, values: Array) -> Cast:
 def _numeric_times(values: Array, unit: str | None) -> Cast:
     """Numbers since 1970 as instants, null where they are beyond the years 1 to 9999."""
     scale = _MICROSECONDS[unit or "s"]
+    if not pa.types.is_floating(values.type):
+        with contextlib.suppress(pa.ArrowInvalid):  # fractions, and what is beyond 64 bits
+            values = values.cast(pa.int64())  # exact where doubles are not: nanoseconds
     if pa.types.is_signed_integer(values.type):
         ticks = values.fill_null(0).to_numpy().astype(np.int64)
         inside = (ticks >= _FIRST / scale) & (ticks <= _LAST / scale)
@@ -247,7 +264,9 @@ def cast_sample_time(
     :param now: the server's time.
     :param tolerance: how wrong ``now`` may be.
     """
-    cast = cast_time(values, timezone=timezone, unit=unit)
+    readable = _readable(values)
+    values = readable.values
+    cast = _cast_time(values, timezone, unit)
     latest = _micros(now + tolerance)
     extremes = pc.min_max(cast.values.cast(pa.int64()))
     if not cast.problems and not cast.values.null_count:
@@ -272,7 +291,7 @@ def cast_sample_time(
     problems += value_problem(
         Reason.TIME_IN_FUTURE, future, values, f" (the server's clock: {now.isoformat()})"
     )
-    return Cast(cast.values, problems)
+    return Cast(cast.values, problems + readable.problems)
 
 
 def late(times: Array, watermark: datetime) -> Array:

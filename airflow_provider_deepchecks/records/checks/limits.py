@@ -17,6 +17,7 @@ from airflow_provider_deepchecks.records.reasons import Array, Reason
 
 if TYPE_CHECKING:
     from airflow_provider_deepchecks.records.checks.checked import Checked
+    from airflow_provider_deepchecks.records.chunks.sizes import Bytes
 
 #: With Kafka a row over 1 MB makes the server answer 500 (measured on server 0.19.3); this leaves room for
 #: what it wraps around a row.
@@ -29,19 +30,18 @@ _ESCAPED = 6
 
 
 def without_large_rows(checked: Checked) -> Checked:
-    """Rows over the limit set aside; nearly always the longest texts of the batch prove that there is none.
+    """Rows over the limit set aside; nearly always the lengths of a row's texts prove that it is not.
 
     :param checked: a checked batch.
     """
     rows = checked.rows
-    if not rows.num_rows or _most_bytes(rows) <= MAX_ROW_BYTES:
+    doubtful = np.flatnonzero(_most_bytes(rows) > MAX_ROW_BYTES)
+    if not doubtful.size:
         return checked
     encode = encode_samples if PREDICTION in rows.schema.names else encode_labels
     sizes = np.zeros(rows.num_rows, dtype=np.int64)
-    for row in range(rows.num_rows):
-        one = rows.slice(row, 1)
-        if _most_bytes(one) > MAX_ROW_BYTES:
-            sizes[row] = len(encode(one)) - len("[]")
+    for row in doubtful.tolist():
+        sizes[row] = len(encode(rows.slice(row, 1))) - len("[]")
     return checked.set_aside(
         sizes > MAX_ROW_BYTES,
         Reason.ROW_TOO_LARGE,
@@ -50,16 +50,23 @@ def without_large_rows(checked: Checked) -> Checked:
     )
 
 
-def _most_bytes(rows: pa.RecordBatch) -> int:
-    """No row's JSON is longer than this, in bytes."""
+def _most_bytes(rows: pa.RecordBatch) -> Bytes:
+    """For each row a number of bytes that its JSON does not exceed."""
     names = sum(len(name.encode()) * _ESCAPED + len('"":,') for name in rows.schema.names)
-    return names + sum(_most_bytes_of(column) for column in rows.columns)
+    most = np.full(rows.num_rows, names, dtype=np.int64)
+    for column in rows.columns:
+        most += _most_bytes_of(column)
+    return most
 
 
-def _most_bytes_of(column: Array) -> int:
+def _most_bytes_of(column: Array) -> Bytes | int:
     if pa.types.is_string(column.type):
-        return int(byte_lengths(column).max(initial=0)) * _ESCAPED + len('""')
+        return byte_lengths(column) * _ESCAPED + len("null")
     if pa.types.is_list(column.type):
-        longest = pc.max(pc.list_value_length(column)).as_py() or 0
-        return int(longest) * (_most_bytes_of(column.flatten()) + 1) + len("[]") if longest else len("null")
+        lengths = pc.list_value_length(column).fill_null(0).to_numpy().astype(np.int64)
+        upto = np.zeros(int(lengths.sum()) + 1, dtype=np.int64)
+        upto[1:] = np.cumsum(np.broadcast_to(_most_bytes_of(column.flatten()), upto.size - 1) + len(","))
+        ends = np.cumsum(lengths)
+        most: Bytes = upto[ends] - upto[ends - lengths] + len("null")
+        return most
     return _CELL_BYTES

@@ -12,6 +12,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from sqlparse import lexer
 
 from airflow_provider_deepchecks.exceptions import DeepchecksSourceError
 from airflow_provider_deepchecks.records.batches import Meanings, no_rows, relation_reader
@@ -74,6 +75,15 @@ def reader_of(connection: Any) -> Reader:
             reader: Reader = import_module(f"airflow_provider_deepchecks.records.sources.{module}").read
             return reader
     return read_any
+
+
+def tokens_of(sql: str) -> Iterator[tuple[Any, str]]:
+    """The kinds and texts of what a statement consists of.
+
+    Not by ``sqlparse.parse``, which refuses a statement of more than 10,000: a list of ids makes them.
+    """
+    tokenize: Any = lexer.tokenize
+    yield from tokenize(sql)
 
 
 def execute(cursor: Any, sql: str, parameters: Any = None) -> None:

@@ -31,7 +31,8 @@ LINE_BYTES = 16 * BLOCK_BYTES
 PARQUET_BUFFER_BYTES = 2**18
 #: The same for a remote file, where each reading is a request.
 REMOTE_BUFFER_BYTES = 2**20
-PARQUET_ROWS = 16_384
+#: Most rows of Parquet in a batch, and its bytes to aim at: texts can be long, and columns many.
+PARQUET_ROWS, PARQUET_BYTES = 16_384, 16 * 2**20
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 
@@ -52,7 +53,10 @@ class File:
 
     @contextmanager
     def open(self, *, random_access: bool = False) -> Iterator[Any]:
-        """Open the bytes, without their compression where the format is read from the start to the end."""
+        """Open the bytes, without their compression where the format is read from the start to the end.
+
+        :raises DeepchecksSourceError: afterwards, when a compressed file turns out to be empty.
+        """
         # A remote file read in order profits from reading ahead; Parquet's jumps would only fetch the same
         # twice.
         options = (
@@ -67,6 +71,11 @@ class File:
                 stream = pa.CompressedInputStream(stream, codec)
             with stream:
                 yield stream
+                if codec and not raw.tell():
+                    # Arrow takes it for no text. Each compression has a head, even then.
+                    raise DeepchecksSourceError(
+                        f"{self.name} has 0 bytes, so it is no {codec} file: is it whole?"
+                    )
 
     @property
     def local(self) -> bool:
@@ -113,7 +122,21 @@ class Parquet:
         """Batches of bounded size, however large the row groups are."""
         with _parquet(file) as parquet:
             columns = schema.names if len(schema) < len(parquet.schema_arrow) else None
-            yield from parquet.iter_batches(batch_size=PARQUET_ROWS, columns=columns, use_threads=False)
+            rows = _batch_rows(parquet.metadata)
+            yield from parquet.iter_batches(batch_size=rows, columns=columns, use_threads=False)
+
+    def select(self, file: File, names: list[str]) -> Iterator[pa.RecordBatch]:
+        """Some of the columns alone."""
+        with _parquet(file) as parquet:
+            for batch in parquet.iter_batches(batch_size=PARQUET_ROWS, columns=names, use_threads=False):
+                yield batch.select(names)
+
+
+def _batch_rows(footer: Any) -> int:
+    """Rows of a batch, by the size of those in the row group that has the largest."""
+    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+    largest = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=0)
+    return max(1, min(PARQUET_ROWS, int(PARQUET_BYTES / max(1, largest))))
 
 
 @contextmanager

@@ -82,7 +82,7 @@ def open_frame(data: Any) -> FrameSource:
 
     :param data: a pandas DataFrame (its index is not read: call ``reset_index()`` for an index that is data),
         a Polars frame, an Arrow table, batch or reader, anything else with ``__arrow_c_stream__``, a list of
-        dicts, a dict of columns of equal length, or an iterator of Arrow batches, tables or frames.
+        dicts, a dict of columns of equal length, or a list or iterator of Arrow batches, tables or frames.
     :raises DeepchecksSourceError: the object is none of these.
     """
     if isinstance(data, pa.RecordBatch):
@@ -275,8 +275,9 @@ def _dict(data: Mapping[Any, Any]) -> FrameSource:
 
 
 def _list(rows: Sequence[Any]) -> FrameSource:
-    if rows and all(isinstance(item, (pa.RecordBatch, pa.Table)) for item in rows):
-        return FrameSource("list of Arrow tables", True, lambda: _mixed_batches(iter(rows)))
+    if rows and all(hasattr(item, "__arrow_c_stream__") or _is_frame(item, "pandas") for item in rows):
+        rereadable = all(open_frame(item).rereadable for item in rows)
+        return FrameSource("list of frames", rereadable, lambda: _mixed_batches(iter(rows)))
     for position, row in enumerate(rows):
         if not isinstance(row, Mapping):
             raise DeepchecksUnusableSourceError(

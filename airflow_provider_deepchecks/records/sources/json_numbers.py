@@ -47,14 +47,17 @@ class LongIntegers:
             if pa.types.is_int64(kind) and name not in self._lossy and _any_lossy(table.column(name)):
                 self._lossy.add(name)
         doubles = {name for name, kind in kinds.items() if pa.types.is_float64(kind)}
+        large = {name for name in doubles if _any_large(table.column(name))}
         if not has_long_integers(block):
-            self._fractional |= doubles
-        elif doubles - (self._lossy & self._fractional):
-            self._look_at_tokens(block, doubles)
+            large = set()
+        # Doubles without a large one are doubles because of a fraction.
+        self._fractional |= doubles - large
+        if large - (self._lossy & self._fractional):
+            self._look_at_tokens(block, large)
 
-    def _look_at_tokens(self, block: bytes, doubles: set[str]) -> None:
+    def _look_at_tokens(self, block: bytes, columns: set[str]) -> None:
         for row in _objects(block):
-            for name in doubles & row.keys():
+            for name in columns & row.keys():
                 value = row[name]
                 if isinstance(value, float):
                     self._fractional.add(name)
@@ -100,6 +103,10 @@ def _objects(block: bytes) -> Iterator[dict[str, Any]]:
         yield row
         while place < len(text) and text[place].isspace():
             place += 1
+
+
+def _any_large(doubles: Any) -> bool:
+    return bool(pc.any(pc.greater_equal(pc.abs(doubles), float(_EXACT_TO))).as_py())
 
 
 def _any_lossy(integers: Any) -> bool:

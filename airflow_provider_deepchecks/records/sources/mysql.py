@@ -9,10 +9,16 @@ from importlib import import_module
 from typing import Any, Final
 
 import pyarrow as pa
-import sqlparse
+from sqlparse.tokens import Keyword
 
 from airflow_provider_deepchecks.records.casts.objects import ANY_DECIMAL, NAIVE_TIME, UTC_TIME
-from airflow_provider_deepchecks.records.sources.cursors import Batches, Statement, close_quietly, execute
+from airflow_provider_deepchecks.records.sources.cursors import (
+    Batches,
+    Statement,
+    close_quietly,
+    execute,
+    tokens_of,
+)
 from airflow_provider_deepchecks.records.sources.rows import tuple_batches
 
 #: Seconds that the server waits for us to read on: sending can pause for minutes (rate limit), and the
@@ -94,8 +100,10 @@ def read(connection: Any, statement: Statement) -> Batches:
         cursor = _cursor(connection)
         for setting in (f"SET SESSION net_write_timeout = {_WRITE_TIMEOUT}", "START TRANSACTION READ ONLY"):
             cursor.execute(setting)
-        cursor.execute("SELECT @@session.time_zone, @@system_time_zone")
-        session, system = map(str, cursor.fetchall()[0])
+        cursor.execute("SELECT @@session.time_zone, @@system_time_zone, @@session.character_set_results")
+        session, system, charset = map(str, cursor.fetchall()[0])
+        if charset != "utf8mb4":
+            _take_all_characters(connection)
         utc = (system if session == "SYSTEM" else session) in ("UTC", "+00:00", "Etc/UTC", "GMT")
         columns = _columns(cursor, statement)
         # MySQLdb and PyMySQL put parameters in with Python's %, Connector/Python looks for %s only.
@@ -130,6 +138,14 @@ def _cursor(connection: Any) -> Any:
     return connection.cursor(buffered=False, dictionary=False)
 
 
+def _take_all_characters(connection: Any) -> None:
+    """Let text come whole: each character that the connection's charset lacks would be a question mark."""
+    if _package(connection) == "mysql":
+        connection.set_charset_collation("utf8mb4")
+    else:
+        connection.set_character_set("utf8mb4")
+
+
 def _columns(cursor: Any, statement: Statement) -> list[Column]:
     """Ask for the columns without reading rows."""
     sql = f"SELECT * FROM (\n{statement.sql}\n) AS rows_to_send LIMIT 0"
@@ -160,8 +176,11 @@ def _select(columns: list[Column], statement: Statement, *, percent: str) -> str
 
 def _in_its_order(sql: str) -> str:
     """A query that keeps its order as a derived table: MariaDB sorts one with a limit only."""
-    parsed: Any = sqlparse.parse(sql)
-    clauses = {token.normalized for statement in parsed for token in statement.tokens if token.is_keyword}
+    depth, clauses = 0, set()
+    for kind, text in tokens_of(sql):
+        depth += (text == "(") - (text == ")")
+        if not depth and kind in Keyword:
+            clauses.add(" ".join(text.upper().split()))
     return f"{sql}\nLIMIT {_NO_LIMIT}" if "ORDER BY" in clauses and "LIMIT" not in clauses else sql
 
 

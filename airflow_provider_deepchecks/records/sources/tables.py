@@ -19,7 +19,7 @@ from airflow_provider_deepchecks.exceptions import (
 )
 from airflow_provider_deepchecks.records.batches import bounded, fingerprint
 from airflow_provider_deepchecks.records.casts.objects import first_line
-from airflow_provider_deepchecks.records.sources.cursors import Statement, close_quietly, reader_of
+from airflow_provider_deepchecks.records.sources.cursors import Statement, close_quietly, reader_of, tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -184,11 +184,10 @@ def one_statement(sql: str) -> str:
 
 
 def _without_end(sql: str) -> str:
-    parsed: Any = sqlparse.parse(sql)
-    tokens = [token for statement in parsed for token in statement.flatten()]
-    while tokens and (tokens[-1].is_whitespace or tokens[-1].value == ";" or tokens[-1].ttype in Comment):
+    tokens = list(tokens_of(sql))
+    while tokens and (tokens[-1][1].strip() in ("", ";") or tokens[-1][0] in Comment):
         tokens.pop()
-    return "".join(token.value for token in tokens).strip()
+    return "".join(text for _, text in tokens).strip()
 
 
 def order_terms(dialect: str, columns: Sequence[str]) -> tuple[str, ...]:

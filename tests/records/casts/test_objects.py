@@ -102,6 +102,11 @@ def test_nan_stays_nan_among_floats() -> None:
     assert np.isnan(array[1].as_py())
 
 
+def test_doubles_given_as_decimals_are_doubles_again_where_they_have_too_many_digits() -> None:
+    array = convert([Decimal.from_float(0.1), Decimal("1e-60"), Decimal("0.2"), 3, NAN, pd.NA])
+    assert (array.type, array.to_pylist()) == (pa.float64(), [0.1, 1e-60, 0.2, 3.0, None, None])
+
+
 @pytest.mark.parametrize("nan", [Decimal("NaN"), Decimal("sNaN")])
 def test_nan_of_decimals_is_nan_of_floats(nan: Decimal) -> None:
     array = convert([Decimal("0.1"), nan, pd.NA])
@@ -139,7 +144,8 @@ def test_times_of_any_zone_are_the_same_instants() -> None:
         ([2**60 + 1, 0.5], "does not hold double throughout"),
         ([Decimal("NaN"), Decimal("0.12345678901234567890")], "give None instead of NaN"),
         ([Decimal("-Infinity"), Decimal(2**53 + 1)], "9007199254740993, which is no float"),
-        ([Decimal("1e-60")], "does not hold decimal256"),
+        ([Decimal("1e-60"), Decimal(2**53 + 1)], "does not hold decimal256"),
+        ([Decimal("1e-60"), 10**400], "does not hold decimal256"),
     ],
 )
 def test_what_no_type_holds_exactly_is_an_error_with_the_column(values: list[Any], told: str) -> None:

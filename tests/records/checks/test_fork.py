@@ -4,20 +4,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from tests.forking import run_forked
 
 _SCRIPT = """
-import os
 from datetime import datetime
-import numpy as np, polars as pl, pyarrow as pa
-
-frame = pl.DataFrame({"a": np.arange(1_000_000)})
-frame.lazy().group_by(pl.col("a") % 10).agg(pl.len()).collect()  # the parent's thread pool is at work
-
-child = os.fork()
-if child:
-    raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+import pyarrow as pa
 
 from airflow_provider_deepchecks.records.checks.unique import UniqueIds
 from tests.records.checking import check, checker, rows_of
@@ -43,11 +34,4 @@ os._exit(0 if checked.counts() == {"sample id twice in this run": rows} else 1)
 
 
 def test_checks_work_in_a_forked_child() -> None:
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", _SCRIPT],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
+    run_forked(_SCRIPT)

@@ -193,15 +193,24 @@ def test_the_bound_is_never_below_the_truth() -> None:
         "m": "array_float_2d",
     }
     batch = rows_of(
-        n=[-1.7976931348623157e308],
-        b=[-(2**63)],
-        t=['\x01"\\é🙂'],
-        d=pa.array([-(2**50)], pa.timestamp("us", "UTC")),
-        l=[[-2.2250738585072014e-308] * 3],
-        m=[[[1.0], [2.0, 3.0]]],
+        3,
+        n=[-1.7976931348623157e308, None, 0.0],
+        b=[-(2**63), None, 0],
+        t=['\x01"\\é🙂', None, ""],
+        d=pa.array([-(2**50), None, 0], pa.timestamp("us", "UTC")),
+        l=[[-2.2250738585072014e-308] * 3, None, []],
+        m=[[[1.0], [2.0, 3.0]], None, [[]]],
     )
     rows = check(checker(kinds), batch).rows
-    assert limits._most_bytes(rows) >= len(encode_samples(rows)) - 2
+    sizes = [len(encode_samples(rows.slice(row, 1))) - len("[]") for row in range(3)]
+    assert (limits._most_bytes(rows) >= sizes).all()
+
+
+def test_a_long_row_makes_no_work_of_the_short_ones() -> None:
+    kinds = {"t": "text", "l": "array_float", "m": "array_float_2d"}
+    batch = rows_of(3, t=["", "x" * 200_000, ""], l=[[], None, [0.1] * 30_000], m=[None, [[]], [[0.1]]])
+    rows = check(checker(kinds), batch).rows
+    assert (limits._most_bytes(rows) > limits.MAX_ROW_BYTES).tolist() == [False, True, True]
 
 
 # -- messages ------------------------------------------------------------------------------------------------

@@ -55,6 +55,7 @@ def _times(values: Any, **options: Any) -> tuple[list[datetime], dict[int, list[
         pa.array(["2026-01-01T10:00Z"]),
         pa.array([" 2026-01-01T10:00:00,000Z "]),
         pa.array(["2026-01-01 12:00:00 +02:00"]),
+        pa.array(["2026-01-01 10:00:00.000 Z"]),
         pa.array([str(SECONDS)]),
         pa.array(["2026-01-01T10:00:00Z"]).dictionary_encode(),
     ],
@@ -95,11 +96,28 @@ def test_dates_are_midnight_in_the_declared_zone(values: Any) -> None:
     assert _times(values)[1] == {0: ["time has no zone"]}
 
 
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+@pytest.mark.parametrize("other", ["2026-01-01T10:00:00Z", "2026-01-01 10:00:00 UTC", str(SECONDS)])
+def test_a_time_that_is_no_unicode_stops_no_other(other: str, kind: pa.DataType) -> None:
+    raw = pa.array([b"2026\xed\xa0\x80", other.encode(), None], pa.binary())
+    times = raw.cast(pa.large_binary()).view(kind) if pa.types.is_large_string(kind) else raw.view(kind)
+    checked = check(checker({"d": "datetime"}), rows_of(3, at=times, d=times))
+    assert reasons(checked) == {0: ["text is not valid Unicode"] * 2, 2: ["time is missing"]}
+    assert checked.rows.column("__time").to_pylist() == [PAST]
+
+
 def test_hours_alone_are_read_beside_other_spellings_too() -> None:
     for values in (["2026-01-01T10Z"], ["2026-01-01T10Z", "2026-01-01 10:00:00 UTC"]):
         assert _times(values) == ([PAST] * len(values), {})
     for values in (["2026-01-01 11"], ["2026-01-01 11", " 2026-01-01 11:00 "], ["2026-01-01T11+01"]):
         assert _times(values, timezone="Europe/Berlin") == ([PAST] * len(values), {})
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.uint64(), pa.decimal128(38, 0), pa.string()])
+def test_numbers_of_nanoseconds_are_exact_whatever_their_type(kind: pa.DataType) -> None:
+    ticks = pa.array([SECONDS * 10**9 + 1_999, None]).cast(kind)
+    checked = check(checker(timestamp_unit="ns"), rows_of(2, at=ticks))
+    assert checked.rows.column("__time").to_pylist() == [PAST + timedelta(microseconds=1)]
 
 
 def test_nanoseconds_are_cut_to_the_microsecond_before() -> None:

@@ -207,12 +207,22 @@ def test_a_compressed_file_cut_short_is_no_shorter_file(suffix: str, tmp_path: P
         ".bz2": bz2.compress,
     }[suffix](body)
     path = tmp_path / f"rows.csv{suffix}"
-    for kept in (len(packed) // 2, len(packed) - 1):
+    for kept in (len(packed) // 2, len(packed) - 1, 1):
         path.write_bytes(packed[:kept])
         with pytest.raises(
             DeepchecksSourceError, match=f"Reading {path} failed|Reading file://{path} failed"
         ):
             read(path)
+
+
+@pytest.mark.parametrize("suffix", ["gz", "zst", "bz2"])
+@pytest.mark.parametrize("name", ["csv", "jsonl", "arrow"])
+def test_a_compressed_file_without_a_byte_is_no_file_without_rows(
+    name: str, suffix: str, tmp_path: Path
+) -> None:
+    (tmp_path / f"1.{name}.{suffix}").write_bytes(b"")
+    with pytest.raises(DeepchecksSourceError, match=rf"1\.{name}\.{suffix}"):
+        list(open_files([f"{tmp_path}/*"]).batches())
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -306,6 +316,38 @@ def test_giant_row_groups_come_in_small_batches(tmp_path: Path) -> None:
     sizes = [batch.num_rows for batch in open_files([path]).batches()]
     assert sum(sizes) == 100_000
     assert max(sizes) <= formats.PARQUET_ROWS
+
+
+def test_long_texts_come_in_small_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "PARQUET_BYTES", 2**20)
+    path = tmp_path / "rows.parquet"
+    texts = [f"{number:010}" * 1000 for number in range(300)]
+    with pq.ParquetWriter(path, pa.schema([("t", pa.string())]), use_dictionary=False) as writer:
+        for part in ([""] * 1000, texts, [""] * 1000):
+            writer.write_table(pa.table({"t": part}))
+    batches = list(open_files([path]).batches())
+    assert pa.Table.from_batches(batches)["t"].to_pylist() == [""] * 1000 + texts + [""] * 1000
+    assert max(batch.num_rows for batch in batches) <= 2**20 / 10_000
+
+
+def test_local_files_of_parquet_tell_whether_they_are_in_order(tmp_path: Path) -> None:
+    def in_order(*ats: list[int], ids: list[str], time: str = "at", suffix: str = "parquet") -> bool:
+        paths = [tmp_path / f"{number}.{suffix}" for number in range(len(ats))]
+        for path, at in zip(paths, ats, strict=True):
+            table = pa.table({"x": [0.5] * len(at), "id": ids, "at": at})
+            pq.write_table(table, path) if suffix == "parquet" else feather.write_feather(table, path)
+        source = open_files(paths)
+        told = source.in_order(time, "id", naive_is_utc=True)
+        assert sum(batch.num_rows for batch in source.batches()) == sum(map(len, ats))
+        return told
+
+    assert in_order([1, 1, 2], [2, 3, 3], ids=["a", "b", "c"]) is False  # c and a at 2
+    assert in_order([1, 1, 2], [3, 3, 4], ids=["a", "b", "c"])
+    assert not in_order([1, 1, 2], [0, 3, 4], ids=["a", "b", "c"])
+    assert not in_order([1, 1, 2], ids=["b", "a", "c"])
+    # Reading tells of the missing column.
+    assert not in_order([1, 2, 3], ids=["a", "b", "c"], time="when")
+    assert not in_order([1, 2, 3], ids=["a", "b", "c"], suffix="feather")
 
 
 # -- several files -------------------------------------------------------------------------------------------

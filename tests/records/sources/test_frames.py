@@ -53,11 +53,25 @@ def columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
         pa.Table.from_pylist(ROWS).to_batches()[0],
         pl.DataFrame(ROWS),
         [pa.Table.from_pylist(ROWS[:1]), pa.Table.from_pylist(ROWS[1:])],
+        [pd.DataFrame(ROWS[:1], dtype=object), pd.DataFrame(ROWS[1:], dtype=object)],
+        [pl.DataFrame(ROWS[:1]), pa.Table.from_pylist(ROWS[1:])],
         pd.DataFrame(ROWS, dtype=object),
         pd.DataFrame(ROWS).convert_dtypes(),
         pd.DataFrame(ROWS).convert_dtypes(dtype_backend="pyarrow"),
     ],
-    ids=["dicts", "columns", "table", "batch", "polars", "tables", "objects", "nullable", "arrow-backed"],
+    ids=[
+        "dicts",
+        "columns",
+        "table",
+        "batch",
+        "polars",
+        "tables",
+        "frames",
+        "frames of several kinds",
+        "objects",
+        "nullable",
+        "arrow-backed",
+    ],
 )
 def test_frames_give_the_rows_they_hold_and_again(data: Any) -> None:
     source = open_frame(data)
@@ -69,10 +83,15 @@ def test_frames_give_the_rows_they_hold_and_again(data: Any) -> None:
 
 def test_streams_give_their_rows_once() -> None:
     table = pa.Table.from_pylist(ROWS)
-    for stream in (table.to_reader(), iter(table.to_batches()), (pl.DataFrame([row]) for row in ROWS[:2])):
+    for stream in (
+        table.to_reader(),
+        [table, table.to_reader()],
+        iter(table.to_batches()),
+        (pl.DataFrame([row]) for row in ROWS[:2]),
+    ):
         source = open_frame(stream)
         assert not source.rereadable
-        assert read(source).num_rows in (2, 3)
+        assert read(source).num_rows in (2, 3, 6)
         with pytest.raises(DeepchecksSourceError, match="only once"):
             source.batches()
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_deepchecks.exceptions import DeepchecksSourceError
 from airflow_provider_deepchecks.records.casts.objects import ANY_DECIMAL, HUGE_INTEGER
-from airflow_provider_deepchecks.records.sources import formats
+from airflow_provider_deepchecks.records.sources import formats, json_numbers
 from airflow_provider_deepchecks.records.sources.json_numbers import has_long_integers
 from airflow_provider_deepchecks.records.sources.source import open_files
 from tests.records.checking import PAST, check, checker, reasons
@@ -94,6 +94,15 @@ def test_long_numbers_arrive_as_they_were_or_are_named(tmp_path: Path) -> None:
     assert reasons(checked) == {1: ["not a whole number"], 2: ["number is out of range"]}
     assert checked.rows.column("big").to_pylist() == [LONG, 2]
     assert checked.rows.column("name").to_pylist() == [str(LONG), "2"]
+
+
+def test_long_numbers_beside_columns_of_small_fractions_cost_no_second_parser(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_numbers, "_objects", None)
+    rows = [{"at": LONG + row, "a": row / 8} for row in range(20)]
+    path.write_text("".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows))
+    assert pa.Table.from_batches(list(open_files([path]).batches())).to_pylist() == rows
 
 
 def test_ids_beyond_64_bits_are_text(tmp_path: Path) -> None:
