@@ -138,8 +138,10 @@ def settle(receipt: Receipt, seen: Observation, rules: SettlementRules) -> Settl
     samples = _settle_samples(receipt, seen, rules)
     if receipt.labels is None:
         return samples
-    # A label whose sample was refused, or is stored with a time outside of the window, shows nowhere in it.
-    excused = samples.receipt.refused + (seen.proof.elsewhere if seen.proof is not None else 0)
+    # A label whose sample the server did not store shows nowhere. Some of these samples had none: as many as
+    # went out without one.
+    bare = receipt.waiting + receipt.already_stored - receipt.labels.waiting - receipt.labels.refused
+    excused = max(0, _outside(seen, samples.receipt.refused - receipt.refused) - bare)
     labels = _settle_labels(receipt.labels, seen, rules, excused=excused)
     first = samples if samples.state is not State.SETTLED else labels
     return replace(
@@ -210,11 +212,13 @@ def _settle_labels(
     as counts go, when no row of the window is without a label. Everything else is for the ids, where rows can
     be read with their labels. Without them nobody knows, and what nobody knows is not in.
 
-    :param excused: labels whose samples are known to be out of the window.
+    :param excused: labels whose samples are surely out of the window.
     """
     if receipt.waiting == 0:
         return _all_in(receipt, _Account(0, 0, 0, 0), (), seen, rules)
     refused = min(seen.labels_refused_count, receipt.waiting)
+    if seen.label_proof is not None:
+        refused = seen.label_proof.refused  # others' labels for the same samples are listed too
     rest = receipt.waiting - refused
     visible, counted = _labels_by_counts(receipt, seen, rest, excused)
     done = _Account(visible, rest - visible, refused, 0)
@@ -222,7 +226,7 @@ def _settle_labels(
         return _all_in(receipt, done, seen.labels_refused, seen, rules)
     accepted = rules.allow_unmatched and not receipt.samples_known
     if seen.label_proof is not None:
-        unmatched = max(0, seen.label_proof.elsewhere - excused)
+        unmatched = max(0, seen.label_proof.elsewhere - _outside(seen, 0))
         gone = seen.label_proof.missing_count + (0 if accepted else unmatched)
         if not gone:
             return _all_in(receipt, done, seen.labels_refused, seen, rules)
@@ -250,6 +254,14 @@ def _settle_labels(
     if not receipt.samples_known:
         text += ". Where the samples come later, allow_unmatched=True accepts such labels"
     return _settlement(State.LOST, receipt, still_open, seen, text, needs_ids=True)
+
+
+def _outside(seen: Observation, refused: int) -> int:
+    """Samples sent that are not in the window: refused, or stored before with another time.
+
+    :param refused: how many were, by the counts.
+    """
+    return refused if seen.proof is None else seen.proof.refused + seen.proof.elsewhere
 
 
 def _labels_by_counts(receipt: Receipt, seen: Observation, rest: int, excused: int) -> tuple[int, bool]:
@@ -281,6 +293,8 @@ def _all_in(
     rules: SettlementRules,
 ) -> Settlement:
     refused = receipt.refused + account.refused
+    if not account.refused:
+        listed = ()  # about others' rows with the same ids
     allowed = rules.allowed_refusals(receipt.read - receipt.quarantined)
     if refused <= allowed:
         return _settlement(State.SETTLED, receipt, account, seen, "all rows are accounted for", listed=listed)

@@ -189,7 +189,38 @@ def test_samples_and_their_labels_settle_together() -> None:
 
 
 def test_labels_of_refused_samples_are_not_lost() -> None:
-    both = receipt(labels=labels(6, samples_known=True))
+    both = receipt(labels=labels(10, samples_known=True))
     lenient = counting(max_refused=1, lost_after=60)
-    look = seen(100, samples=9, refused_count=1, labeled_in_window=5)
+    look = seen(100, samples=9, refused_count=1, labeled_in_window=9)
     assert settle(both, look, lenient).state is State.SETTLED
+
+
+def test_a_label_is_only_excused_by_a_sample_that_had_one() -> None:
+    """Four of ten samples had no label; the refused one may be one of them, and then a label is lost."""
+    some = receipt(labels=labels(6, samples_known=True))
+    look = seen(100, samples=9, refused_count=1, labeled_in_window=5)
+    assert settle(some, look, counting(max_refused=1, lost_after=60)).state is State.LOST
+    five = seen(100, samples=5, refused_count=5, labeled_in_window=5)
+    assert settle(some, five, counting(max_refused=5, lost_after=60)).state is State.SETTLED
+
+
+def test_a_sample_refused_while_sending_excuses_no_label() -> None:
+    """Its label was not sent."""
+    both = receipt(10, read=11, refused=1, labels=labels(10, samples_known=True))
+    lenient = counting(max_refused=1, lost_after=60)
+    assert settle(both, seen(100, samples=10, labeled_in_window=9), lenient).state is State.LOST
+    assert settle(both, seen(100, samples=10, labeled_in_window=10), lenient).state is State.SETTLED
+
+
+def test_labels_of_samples_that_the_ids_do_not_show_are_not_lost() -> None:
+    both = receipt(labels=labels(6, samples_known=True))
+    look = seen(
+        100,
+        samples=8,
+        refused_count=1,
+        duplicate_count=1,
+        labeled_in_window=5,
+        proof=IdProof(stored=8, refused=1, elsewhere=1),
+        label_proof=IdProof(stored=5, elsewhere=1),
+    )
+    assert settle(both, look, SettlementRules(max_refused=1)).state is State.SETTLED
