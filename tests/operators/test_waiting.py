@@ -101,6 +101,23 @@ def test_timeout(queue_server, deferrable):
     assert (receipt["read"], receipt["waiting"], receipt["refused"]) == (60, 0, 0)
 
 
+@DEFERRABLE
+def test_lost_rows_are_sent_again_however_short_a_wait_is(queue_server, deferrable, tmp_path):
+    """No attempt waits as long as it takes to call rows lost; together they do."""
+    queue_server.lose_next_poll()
+    ran = upload(
+        retries=20,
+        deferrable=deferrable,
+        wait_timeout=1.0,
+        lost_after=4.0,
+        checkpoint_path=str(tmp_path / "checkpoint.json"),
+        samples_per_send=60,
+    )
+    assert ran.states["upload"] == "success", ran.errors
+    assert isinstance(ran.errors["upload"][-1], DeepchecksLostRowsError)
+    assert len(queue_server.stored("m", "v1")) == 60
+
+
 @pytest.mark.parametrize("verify", ["auto", "ids"])
 def test_ids_tell_our_rows_from_others(queue_server, verify):
     """Another run's rows come into the window while ours are lost: counts would pass."""

@@ -115,6 +115,7 @@ class Ledger:
                 rejected=before.rejected + places,
                 null_labels=before.null_labels + chunk.null_labels(),
                 resent=before.resent + resent,
+                finished_at=None,
             )
         )
         self._check_limit(len(self.progress.rejected), self._noun, self._examples)
@@ -165,6 +166,14 @@ class Ledger:
             self._ids.add(taken.batch)
         return taken
 
+    def finish(self, now: datetime) -> None:
+        """Write down that no row is left, unless an earlier attempt came as far.
+
+        :param now: by the server's clock (UTC).
+        """
+        if self.progress.finished_at is None:
+            self.keep(replace(self.progress, finished_at=now))
+
     def receipt(
         self,
         target: SampleTarget | LabelTarget,
@@ -172,10 +181,10 @@ class Ledger:
         server: str,
         source: str,
         with_labels: bool,
-        finished_at: datetime,
     ) -> Receipt:
-        """The receipt of the rows acknowledged."""
+        """The receipt of the rows acknowledged, once they are all there are (:meth:`finish`)."""
         progress = self.progress
+        assert progress.finished_at is not None
         rejected = len(progress.rejected)
         receipt = Receipt(
             kind="samples",
@@ -186,7 +195,7 @@ class Ledger:
             version_id=None,
             source=source,
             started_at=progress.started_at,
-            finished_at=finished_at,
+            finished_at=progress.finished_at,
             read=progress.acknowledged,
             sent=progress.sent,
             waiting=progress.sent,

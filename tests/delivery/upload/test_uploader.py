@@ -167,10 +167,14 @@ def test_a_finished_upload_sends_nothing_again(
     store = Store()
     first = uploader(client, clock, checkpoint=StoreCheckpoint(store)).run(stream(rows(50)))
     before = sent(deepchecks_server)
+    deepchecks_server.clock.advance(600)
     again = uploader(client, clock, checkpoint=StoreCheckpoint(store)).run(stream(rows(50)))
     assert sent(deepchecks_server) == before
     assert (again.sent, again.samples_before, again.window_end) == (50, 0, first.window_end)
+    assert again.finished_at == first.finished_at, "the server has had its time for these rows since then"
     assert look(client, again, RULES).state is State.SETTLED
+    more = uploader(client, clock, checkpoint=StoreCheckpoint(store)).run(stream(rows(60)))
+    assert (more.sent, more.finished_at > first.finished_at) == (60, True)
 
 
 def test_a_changed_source_starts_afresh_and_says_so(
