@@ -59,12 +59,19 @@ class SentIds:
         """How many ids."""
         return self._spool.rows
 
-    def add(self, batch: pa.RecordBatch) -> None:
-        """Keep the ids of a wire batch, and its labels if it has any."""
+    def add(self, batch: pa.RecordBatch, *, bare: Set[str] = frozenset()) -> None:
+        """Keep the ids of a wire batch, and its labels if it has any.
+
+        :param bare: samples whose labels did not go out.
+        """
         kept: dict[str, Any] = {_ID: _plain(batch.column(SAMPLE_ID)).cast(pa.string())}
         if LABEL in batch.schema.names:
             labels = _plain(batch.column(LABEL))
-            kept[_LABEL] = labels.cast(pa.float64() if _is_number(labels.type) else pa.string())
+            labels = labels.cast(pa.float64() if _is_number(labels.type) else pa.string())
+            if bare:
+                without = pc.is_in(kept[_ID], value_set=pa.array(sorted(bare), pa.string()))
+                labels = pc.if_else(without, pa.scalar(None, labels.type), labels)
+            kept[_LABEL] = labels
         self._spool.add(self._named(pa.record_batch(kept)))
 
     def reset(self) -> None:

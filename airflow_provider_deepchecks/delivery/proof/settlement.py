@@ -300,14 +300,12 @@ def _all_in(
         return _settlement(State.SETTLED, receipt, account, seen, "all rows are accounted for", listed=listed)
     rows = [*receipt.examples, *(Example(row.sample_id, row.reason) for row in listed)]
     first = "; ".join(f"{row.sample_id}: {row.reason}" for row in rows[:_EXAMPLES])
-    # An attempt that goes on after another knows how many labels that one could not send, not which.
-    first = f"First ones: {first}" if first else "The log of the attempt before names them"
     return _settlement(
         State.REFUSED,
         receipt,
         account,
         seen,
-        f"the server refused {refused:,} {receipt.noun} (allowed: {allowed:,}). {first}. Mend "
+        f"the server refused {refused:,} {receipt.noun} (allowed: {allowed:,}). First ones: {first}. Mend "
         "them at the source, or raise max_refused",
         listed=listed,
     )

@@ -47,7 +47,7 @@ class Progress:
     :param resent: rows sent again without knowing whether the server had them.
     :param repeated: rows of an earlier run without a checkpoint may still be on their way.
     :param labels_sent: labels that went out with these samples.
-    :param labels_refused: labels that the server cannot take.
+    :param labels_rejected: sample ids of labels that the server cannot take, with the reason.
     :param started_at: of the first attempt, by the server's clock (UTC).
     :param finished_at: when the last row was dealt with (UTC); None while rows are still to come. An attempt
         that only waits goes on waiting for rows that were sent then.
@@ -74,7 +74,7 @@ class Progress:
     resent: int = 0
     repeated: bool = False
     labels_sent: int = 0
-    labels_refused: int = 0
+    labels_rejected: tuple[tuple[str, str], ...] = ()
     finished_at: datetime | None = None
     attempts: int = 1
 
@@ -97,6 +97,7 @@ class Progress:
                 values[name] = datetime.fromisoformat(values[name])
         values["labeled_before_each"] = tuple(values.get("labeled_before_each", ()))
         values["rejected"] = tuple((int(place), str(reason)) for place, reason in values.get("rejected", ()))
+        values["labels_rejected"] = tuple(map(tuple, values.get("labels_rejected", ())))
         try:
             return cls(**values)
         except TypeError as error:
