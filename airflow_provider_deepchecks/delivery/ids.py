@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from airflow_provider_deepchecks.exceptions import DeepchecksSourceError, DeepchecksWriteBackError
+from airflow_provider_deepchecks.records.batches import guarded
 from airflow_provider_deepchecks.records.casts.objects import first_line
 from airflow_provider_deepchecks.records.columns import LABEL, SAMPLE_ID
 from airflow_provider_deepchecks.records.spool import GROUP_ROWS, Spool, WholeFile, copy_whole, place
@@ -141,7 +142,13 @@ class SavedIds:
             )
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """The ids."""
+        """The ids.
+
+        :raises DeepchecksSourceError: the file cannot be read any longer.
+        """
+        yield from guarded(self._batches(), f"Reading the ids that were sent from {self._path}")
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
         with self._filesystem.open(self._path, "rb") as file:
             yield from pq.ParquetFile(file).iter_batches(GROUP_ROWS)
 
