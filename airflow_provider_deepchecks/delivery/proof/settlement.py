@@ -229,6 +229,9 @@ def _settle_labels(
         unmatched = max(0, seen.label_proof.elsewhere - _outside(seen, 0))
         gone = seen.label_proof.missing_count + (0 if accepted else unmatched)
         if not gone:
+            shown = min(visible, rest - unmatched)
+            done = _Account(shown + unmatched, rest - unmatched - shown, refused, 0)
+            receipt = replace(receipt, unmatched=unmatched)
             return _all_in(receipt, done, seen.labels_refused, seen, rules)
         found = min(visible, rest - gone)
         still_open = _Account(found, rest - gone - found, refused, gone)

@@ -173,7 +173,21 @@ def test_the_ids_tell_replaced_labels_from_missing_ones() -> None:
     homeless = IdProof(stored=9, elsewhere=1)
     look = seen(61, samples=20, labeled_in_window=10, label_proof=homeless)
     assert settle(again, look, RULES).state is State.LOST
-    assert settle(again, look, SettlementRules(allow_unmatched=True)).state is State.SETTLED
+    let_pass = settle(again, look, SettlementRules(allow_unmatched=True))
+    assert let_pass.state is State.SETTLED
+    assert (counts(let_pass), let_pass.receipt.unmatched) == ((1, 9, 0, 0), 1)
+
+
+def test_labels_on_no_sample_were_not_there_before() -> None:
+    """Seven are on samples that had none, one replaces another, two wait for their samples."""
+    look = seen(samples=20, labeled_in_window=9, label_proof=IdProof(stored=8, elsewhere=2))
+    let_pass = settle(labels(labeled_before=2), look, SettlementRules(allow_unmatched=True))
+    assert (counts(let_pass), let_pass.receipt.unmatched) == ((9, 1, 0, 0), 2)
+    assert "9 stored (2 of them on no sample yet) + 1 already stored" in let_pass.receipt.summary()
+    # Others' labels, too, are among those that the window has more than before.
+    more = seen(samples=20, labeled_in_window=15, label_proof=IdProof(stored=8, elsewhere=2))
+    let_pass = settle(labels(labeled_before=2), more, SettlementRules(allow_unmatched=True))
+    assert (counts(let_pass), let_pass.receipt.unmatched) == ((10, 0, 0, 0), 2)
 
 
 def test_samples_and_their_labels_settle_together() -> None:
