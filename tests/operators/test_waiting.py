@@ -148,6 +148,26 @@ def test_ids_tell_our_rows_from_others(queue_server, verify):
     assert "s00000" in str(error)
 
 
+def test_lost_labels_are_no_success_without_their_ids(queue_server):
+    """In the triggerer only counts are at hand, and every sample has a label already."""
+    assert upload([{**row, "y": 1.0} for row in ROWS], label_column="y").state == "success"
+    queue_server.lose_next_poll()
+    with new_dag(retries=0) as dag:
+        DeepchecksLogLabelsOperator(
+            task_id="labels",
+            data=[{"id": row["id"], "y": 2.0} for row in ROWS],
+            wait_for_ingestion=True,
+            poll_interval=0.2,
+            lost_after=2.0,
+            deferrable=True,
+            **LABELS,
+        )
+    ran = run_dag(dag)
+    assert ran.states["labels"] == "failed"
+    assert "which counts cannot show" in str(ran.errors["labels"][0])
+    assert set(queue_server.labels("m").values()) == {1.0}
+
+
 @DEFERRABLE
 def test_lost_labels_are_sent_again(queue_server, deferrable, tmp_path):
     """Every sample has a label already, so no count tells that the new ones did not arrive."""

@@ -208,9 +208,10 @@ def _settle_labels(
     null.
 
     A label on a row that had none moves that count; one that replaces another, or whose sample is not there
-    yet, does not. So counts prove labels when they have grown by all of them, and nobody else's; or, as far
-    as counts go, when no row of the window is without a label. Everything else is for the ids, where rows can
-    be read with their labels. Without them nobody knows, and what nobody knows is not in.
+    yet, does not. So counts prove labels when they have grown by all of them, and nobody else's. Labels that
+    an upload sends with its samples are, mostly, those that it sent before when it runs again: as far as
+    counts go they are in when no row of the window is without one. Everything else is for the ids, where rows
+    can be read with their labels. Without them nobody knows, and what nobody knows is not in.
 
     :param excused: labels whose samples are surely out of the window.
     """
@@ -276,7 +277,7 @@ def _labels_by_counts(receipt: Receipt, seen: Observation, rest: int, excused: i
         growth = max(now - before for now, before in pairs)
     visible = min(max(0, growth), rest)
     samples = seen.samples_in_window or 0
-    whole = samples > 0 and (seen.labeled_in_window or 0) >= samples
+    whole = receipt.samples_known and samples > 0 and (seen.labeled_in_window or 0) >= samples
     replaced = whole and growth <= rest and rest - visible <= receipt.labeled_before
     return visible, not receipt.null_labels and (rest - excused <= growth <= rest or replaced)
 

@@ -64,18 +64,27 @@ def test_labels_that_the_ids_do_not_show_are_lost(proof: IdProof, gone: int) -> 
     assert counts(lost) == (found, 10 - gone - found, 0, gone)
 
 
-def test_a_window_labelled_throughout_settles() -> None:
-    done = settle(labels(labeled_before=4), seen(samples=10, labeled_in_window=10), RULES)
+def test_samples_labelled_throughout_settle() -> None:
+    both = receipt(labels=labels(samples_known=True, labeled_before=4))
+    done = settle(both, seen(samples=10, labeled_in_window=10), RULES)
     assert done.state is State.SETTLED
-    assert counts(done) == (6, 4, 0, 0)
+    assert counts(replace(done, receipt=done.receipt.labels)) == (6, 4, 0, 0)
 
 
-def test_a_window_labelled_throughout_proves_no_more_labels_than_there_were() -> None:
+def test_labels_by_themselves_are_sent_to_replace_others() -> None:
+    """Their samples have labels, and nothing tells that they are the new ones."""
+    look = seen(61, samples=10, labeled_in_window=10)
+    for before in (4, 10):
+        assert settle(labels(labeled_before=before), look, RULES).state is State.LOST
+
+
+def test_samples_labelled_throughout_prove_no_more_labels_than_there_were() -> None:
     """Two had one before, and ten were sent: the six that do not show cannot all have replaced one."""
+    sent = labels(labeled_before=2, samples_known=True)
     look = seen(61, samples=8, labeled_in_window=6)
-    assert settle(labels(labeled_before=2), look, RULES).state is State.LOST
+    assert settle(sent, look, RULES).state is State.LOST
     throughout = seen(61, samples=6, labeled_in_window=6)
-    assert settle(labels(labeled_before=2), throughout, RULES).state is State.LOST
+    assert settle(sent, throughout, RULES).state is State.LOST
 
 
 def test_labels_that_may_have_replaced_others_prove_nothing_by_counts() -> None:
