@@ -222,18 +222,20 @@ def _settle_labels(
         refused = seen.label_proof.refused  # others' labels for the same samples are listed too
     rest = receipt.waiting - refused
     visible, counted = _labels_by_counts(receipt, seen, rest, excused)
-    done = _Account(visible, rest - visible, refused, 0)
+
+    def all_in(unmatched: int) -> Settlement:
+        shown = min(visible, rest - unmatched)
+        account = _Account(shown + unmatched, rest - unmatched - shown, refused, 0)
+        return _all_in(replace(receipt, unmatched=unmatched), account, seen.labels_refused, seen, rules)
+
     if rules.verify == "counts" and counted:
-        return _all_in(receipt, done, seen.labels_refused, seen, rules)
+        return all_in(0)
     accepted = rules.allow_unmatched and not receipt.samples_known
     if seen.label_proof is not None:
         unmatched = max(0, seen.label_proof.elsewhere - _outside(seen, 0))
         gone = seen.label_proof.missing_count + (0 if accepted else unmatched)
         if not gone:
-            shown = min(visible, rest - unmatched)
-            done = _Account(shown + unmatched, rest - unmatched - shown, refused, 0)
-            receipt = replace(receipt, unmatched=unmatched)
-            return _all_in(receipt, done, seen.labels_refused, seen, rules)
+            return all_in(unmatched)
         found = min(visible, rest - gone)
         still_open = _Account(found, rest - gone - found, refused, gone)
         text = f"{gone:,} of {receipt.waiting:,} labels are on no sample, or it has another one"
@@ -245,7 +247,7 @@ def _settle_labels(
     if _labels_may_come(receipt, seen, rules):
         return _settlement(State.WAITING, receipt, still_open, seen, f"{text} yet", needs_ids=True)
     if accepted and seen.label_proof is None and rules.verify == "counts":
-        return _all_in(receipt, done, seen.labels_refused, seen, rules)
+        return all_in(rest - visible)
     text += f" {rules.lost_after:g} s after the upload: "
     if seen.label_proof is not None:
         text += "the server lost them, or their samples are not stored. Run the task again: that is safe"

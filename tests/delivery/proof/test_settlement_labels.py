@@ -157,8 +157,10 @@ def test_labels_that_show_nowhere_fail(known: bool) -> None:
     assert counts(lost) == (5, 0, 0, 5)
     lenient = replace(RULES, allow_unmatched=True)
     look = seen(61, samples=20, labeled_in_window=7)
-    state = settle(labels(samples_known=known), look, lenient).state
-    assert state is (State.LOST if known else State.SETTLED)
+    passed = settle(labels(samples_known=known), look, lenient)
+    assert passed.state is (State.LOST if known else State.SETTLED)
+    assert counts(passed) == ((7, 0, 0, 3) if known else (10, 0, 0, 0))
+    assert passed.receipt.unmatched == (0 if known else 3)
     # Where the ids are to be compared they come first.
     assert settle(labels(samples_known=known), look, replace(lenient, verify="auto")).needs_ids
 
@@ -192,7 +194,7 @@ def test_labels_on_no_sample_were_not_there_before() -> None:
     look = seen(samples=20, labeled_in_window=9, label_proof=IdProof(stored=8, elsewhere=2))
     let_pass = settle(labels(labeled_before=2), look, SettlementRules(allow_unmatched=True))
     assert (counts(let_pass), let_pass.receipt.unmatched) == ((9, 1, 0, 0), 2)
-    assert "9 stored (2 of them on no sample yet) + 1 already stored" in let_pass.receipt.summary()
+    assert "9 stored (2 of them seen on no sample) + 1 already stored" in let_pass.receipt.summary()
     # Others' labels, too, are among those that the window has more than before.
     more = seen(samples=20, labeled_in_window=15, label_proof=IdProof(stored=8, elsewhere=2))
     let_pass = settle(labels(labeled_before=2), more, SettlementRules(allow_unmatched=True))
