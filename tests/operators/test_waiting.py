@@ -114,7 +114,7 @@ def test_lost_rows_are_sent_again_however_short_a_wait_is(queue_server, deferrab
         samples_per_send=60,
     )
     assert ran.states["upload"] == "success", ran.errors
-    assert isinstance(ran.errors["upload"][-1], DeepchecksLostRowsError)
+    assert any(isinstance(error, DeepchecksLostRowsError) for error in ran.errors["upload"])
     assert len(queue_server.stored("m", "v1")) == 60
 
 
@@ -164,7 +164,7 @@ def test_lost_labels_are_no_success_without_their_ids(queue_server):
         )
     ran = run_dag(dag)
     assert ran.states["labels"] == "failed"
-    assert "which counts cannot show" in str(ran.errors["labels"][0])
+    assert isinstance(ran.errors["labels"][0], DeepchecksLostRowsError)
     assert set(queue_server.labels("m").values()) == {1.0}
 
 
