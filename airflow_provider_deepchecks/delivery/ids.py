@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from airflow_provider_deepchecks.exceptions import DeepchecksSourceError, DeepchecksWriteBackError
+from airflow_provider_deepchecks.records.batches import guarded
 from airflow_provider_deepchecks.records.casts.objects import first_line
 from airflow_provider_deepchecks.records.columns import LABEL, SAMPLE_ID
 from airflow_provider_deepchecks.records.spool import GROUP_ROWS, Spool, WholeFile, copy_whole, place
@@ -59,12 +60,19 @@ class SentIds:
         """How many ids."""
         return self._spool.rows
 
-    def add(self, batch: pa.RecordBatch) -> None:
-        """Keep the ids of a wire batch, and its labels if it has any."""
+    def add(self, batch: pa.RecordBatch, *, bare: Set[str] = frozenset()) -> None:
+        """Keep the ids of a wire batch, and its labels if it has any.
+
+        :param bare: samples whose labels did not go out.
+        """
         kept: dict[str, Any] = {_ID: _plain(batch.column(SAMPLE_ID)).cast(pa.string())}
         if LABEL in batch.schema.names:
             labels = _plain(batch.column(LABEL))
-            kept[_LABEL] = labels.cast(pa.float64() if _is_number(labels.type) else pa.string())
+            labels = labels.cast(pa.float64() if _is_number(labels.type) else pa.string())
+            if bare:
+                without = pc.is_in(kept[_ID], value_set=pa.array(sorted(bare), pa.string()))
+                labels = pc.if_else(without, pa.scalar(None, labels.type), labels)
+            kept[_LABEL] = labels
         self._spool.add(self._named(pa.record_batch(kept)))
 
     def reset(self) -> None:
@@ -134,7 +142,13 @@ class SavedIds:
             )
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """The ids."""
+        """The ids.
+
+        :raises DeepchecksSourceError: the file cannot be read any longer.
+        """
+        yield from guarded(self._batches(), f"Reading the ids that were sent from {self._path}")
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
         with self._filesystem.open(self._path, "rb") as file:
             yield from pq.ParquetFile(file).iter_batches(GROUP_ROWS)
 

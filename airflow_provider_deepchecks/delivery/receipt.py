@@ -58,6 +58,9 @@ class Receipt:
     :param labeled_before_each: the same for each of ``version_ids``, where there are several: a label shows
         in every version that holds its sample.
     :param null_labels: labels sent that take a label back (labels only); no count shows those.
+    :param unmatched: labels only: so many of those stored were seen on no sample of the window, which
+        ``allow_unmatched`` let pass. The server keeps them until their sample comes. Counts cannot tell them
+        from labels that replace others, or that are lost.
     :param samples_known: labels only: all these sample ids are known to be stored, so each label must show
         up.
     :param started_at: by the server's clock (UTC).
@@ -97,6 +100,7 @@ class Receipt:
     labeled_before: int = 0
     labeled_before_each: tuple[int, ...] = ()
     null_labels: int = 0
+    unmatched: int = 0
     samples_known: bool = False
     version_ids: tuple[int, ...] = ()
     quarantine_path: str | None = None
@@ -138,9 +142,10 @@ class Receipt:
     def summary(self) -> str:
         """One line for the log."""
         labels = f"; {self.labels.summary()}" if self.labels else ""
+        unmatched = f" ({self.unmatched:,} of them seen on no sample)" if self.unmatched else ""
         rate = f", {self.sent / self.seconds:,.0f} {self.noun}/s" if self.seconds >= 1 and self.sent else ""
         return (
-            f"{self.target}: {self.read:,} {self.noun} read = {self.stored:,} stored + "
+            f"{self.target}: {self.read:,} {self.noun} read = {self.stored:,} stored{unmatched} + "
             f"{self.already_stored:,} already stored + {self.refused:,} refused + {self.quarantined:,} "
             f"quarantined + {self.waiting:,} waiting, in {self.seconds:,.1f} s{rate}{labels}"
         )

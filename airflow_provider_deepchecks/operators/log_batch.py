@@ -62,8 +62,8 @@ class DeepchecksLogBatchOperator(UploadOperator):
         (templated); each mapped task needs its own, with ``{{ ti.map_index }}`` in it. When waiting ends with
         rows that are not in, here or in a sensor, all that the server lists about them goes beside it:
         ``bad.parquet`` -> ``bad-errors.parquet``.
-    :param max_invalid_rows: with ``quarantine``, fail when more rows are bad: a count (int) or a share
-        (float).
+    :param max_invalid_rows: with ``quarantine``, fail when more rows are bad, those that the server cannot
+        take among them: a count (int) or a share (float).
     :param on_late_rows: rows older than the version's newest sample (watermark): ``fail``, ``send`` or
         ``quarantine``. Deepchecks asks for samples in time order within a version.
     :param dry_run: read and check everything and send nothing; the result is a report.

@@ -74,6 +74,19 @@ def test_no_ids_make_an_empty_file(tmp_path: Path) -> None:
     assert all_ids(SavedIds(str(tmp_path / "ids.parquet"))) == []
 
 
+def test_a_file_that_goes_away_is_said_clearly(tmp_path: Path) -> None:
+    """A storage that fails in the middle of a look is one more failed look, not the end of the wait."""
+    path = tmp_path / "ids.parquet"
+    with SentIds() as ids:
+        ids.add(rows(5))
+        ids.save(path)
+    saved = SavedIds(str(path))
+    path.unlink()
+    with pytest.raises(DeepchecksSourceError, match=r"Reading the ids .*ids\.parquet failed") as gone:
+        ours(saved, {"s1"})
+    assert gone.value.retryable
+
+
 def test_a_file_that_is_none_is_said_clearly(tmp_path: Path) -> None:
     with pytest.raises(DeepchecksSourceError, match="cannot be read"):
         SavedIds(str(tmp_path / "missing.parquet"))

@@ -109,18 +109,24 @@ def test_labels_without_samples(sampled):
         "lenient": {"lost_after": 0.5, "allow_unmatched": True},
     }
     with new_dag(retries=0) as dag:
-        for name, more in tasks.items():
+        strict, lenient = (
             DeepchecksLogLabelsOperator(
                 task_id=name,
                 data=[*labels(0), {"id": f"{name}-unknown", "y": 2.0}],
                 wait_for_ingestion=True,
                 poll_interval=0.3,
+                trigger_rule="all_done",
                 **LABELS,
                 **more,
             )
+            for name, more in tasks.items()
+        )
+        strict >> lenient
     ran = run_dag(dag)
     assert ran.states == {"strict": "failed", "lenient": "success"}, ran.errors
     assert "allow_unmatched=True" in str(ran.errors["strict"][0])
+    receipt = ran.results["lenient"]
+    assert (receipt["stored"], receipt["already_stored"], receipt["unmatched"]) == (1, 1, 1)
     assert {"strict-unknown", "lenient-unknown"} < sampled.labels("m").keys()
 
 

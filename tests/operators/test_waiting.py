@@ -101,6 +101,23 @@ def test_timeout(queue_server, deferrable):
     assert (receipt["read"], receipt["waiting"], receipt["refused"]) == (60, 0, 0)
 
 
+@DEFERRABLE
+def test_lost_rows_are_sent_again_however_short_a_wait_is(queue_server, deferrable, tmp_path):
+    """No attempt waits as long as it takes to call rows lost; together they do."""
+    queue_server.lose_next_poll()
+    ran = upload(
+        retries=20,
+        deferrable=deferrable,
+        wait_timeout=1.0,
+        lost_after=4.0,
+        checkpoint_path=str(tmp_path / "checkpoint.json"),
+        samples_per_send=60,
+    )
+    assert ran.states["upload"] == "success", ran.errors
+    assert any(isinstance(error, DeepchecksLostRowsError) for error in ran.errors["upload"])
+    assert len(queue_server.stored("m", "v1")) == 60
+
+
 @pytest.mark.parametrize("verify", ["auto", "ids"])
 def test_ids_tell_our_rows_from_others(queue_server, verify):
     """Another run's rows come into the window while ours are lost: counts would pass."""
@@ -129,6 +146,26 @@ def test_ids_tell_our_rows_from_others(queue_server, verify):
     assert isinstance(error, DeepchecksLostRowsError)
     assert "60 of 60 rows" in str(error)
     assert "s00000" in str(error)
+
+
+def test_lost_labels_are_no_success_without_their_ids(queue_server):
+    """In the triggerer only counts are at hand, and every sample has a label already."""
+    assert upload([{**row, "y": 1.0} for row in ROWS], label_column="y").state == "success"
+    queue_server.lose_next_poll()
+    with new_dag(retries=0) as dag:
+        DeepchecksLogLabelsOperator(
+            task_id="labels",
+            data=[{"id": row["id"], "y": 2.0} for row in ROWS],
+            wait_for_ingestion=True,
+            poll_interval=0.2,
+            lost_after=2.0,
+            deferrable=True,
+            **LABELS,
+        )
+    ran = run_dag(dag)
+    assert ran.states["labels"] == "failed"
+    assert isinstance(ran.errors["labels"][0], DeepchecksLostRowsError)
+    assert set(queue_server.labels("m").values()) == {1.0}
 
 
 @DEFERRABLE

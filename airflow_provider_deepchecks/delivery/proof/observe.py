@@ -108,7 +108,9 @@ def observe(client: DeepchecksClient, receipt: Receipt, ids: Ids | None = None) 
         labeled_each=tuple(found.labeled for found in counts),
     )
     at_work = seen.pending_rows > 0 and now - seen.last_update < timedelta(seconds=AT_WORK)
-    if receipt.kind == "samples" and at_work:
+    # Rows of others can make up for refused ones of ours: with enough in the window the list is for reading.
+    enough = (seen.samples_in_window or 0) - receipt.samples_before >= receipt.waiting
+    if receipt.kind == "samples" and at_work and not enough:
         return replace(seen, errors_read=False)
     listing = _listing(client, receipt, ids)
     return replace(
@@ -308,11 +310,11 @@ def _prove_labels(
     def place(sample_id: str, label: object) -> str | None:
         if label is None and beside_samples:
             return None
+        if sample_id in stored and same_label(label, stored[sample_id]):
+            return "stored"
         if sample_id in refused:
             return "refused"
-        if sample_id not in stored:
-            return "elsewhere"
-        return "stored" if same_label(label, stored[sample_id]) else "missing_count"
+        return "missing_count" if sample_id in stored else "elsewhere"
 
     try:
         return _count(ids, place, labels=True)

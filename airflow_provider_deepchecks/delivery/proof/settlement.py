@@ -138,8 +138,10 @@ def settle(receipt: Receipt, seen: Observation, rules: SettlementRules) -> Settl
     samples = _settle_samples(receipt, seen, rules)
     if receipt.labels is None:
         return samples
-    # A label whose sample was refused, or is stored with a time outside of the window, shows nowhere in it.
-    excused = samples.receipt.refused + (seen.proof.elsewhere if seen.proof is not None else 0)
+    # A label whose sample the server did not store shows nowhere. Some of these samples had none: as many as
+    # went out without one.
+    bare = receipt.waiting + receipt.already_stored - receipt.labels.waiting - receipt.labels.refused
+    excused = max(0, _outside(seen, samples.receipt.refused - receipt.refused) - bare)
     labels = _settle_labels(receipt.labels, seen, rules, excused=excused)
     first = samples if samples.state is not State.SETTLED else labels
     return replace(
@@ -206,26 +208,34 @@ def _settle_labels(
     null.
 
     A label on a row that had none moves that count; one that replaces another, or whose sample is not there
-    yet, does not. So counts prove labels when they have grown by all of them, and nobody else's; or, as far
-    as counts go, when no row of the window is without a label. Everything else is for the ids, where rows can
-    be read with their labels. Without them nobody knows, and what nobody knows is not in.
+    yet, does not. So counts prove labels when they have grown by all of them, and nobody else's. Labels that
+    an upload sends with its samples are, mostly, those that it sent before when it runs again: as far as
+    counts go they are in when no row of the window is without one. Everything else is for the ids, where rows
+    can be read with their labels. Without them nobody knows, and what nobody knows is not in.
 
-    :param excused: labels whose samples are known to be out of the window.
+    :param excused: labels whose samples are surely out of the window.
     """
     if receipt.waiting == 0:
         return _all_in(receipt, _Account(0, 0, 0, 0), (), seen, rules)
     refused = min(seen.labels_refused_count, receipt.waiting)
+    if seen.label_proof is not None:
+        refused = seen.label_proof.refused  # others' labels for the same samples are listed too
     rest = receipt.waiting - refused
     visible, counted = _labels_by_counts(receipt, seen, rest, excused)
-    done = _Account(visible, rest - visible, refused, 0)
+
+    def all_in(unmatched: int) -> Settlement:
+        shown = min(visible, rest - unmatched)
+        account = _Account(shown + unmatched, rest - unmatched - shown, refused, 0)
+        return _all_in(replace(receipt, unmatched=unmatched), account, seen.labels_refused, seen, rules)
+
     if rules.verify == "counts" and counted:
-        return _all_in(receipt, done, seen.labels_refused, seen, rules)
+        return all_in(0)
     accepted = rules.allow_unmatched and not receipt.samples_known
     if seen.label_proof is not None:
-        unmatched = max(0, seen.label_proof.elsewhere - excused)
+        unmatched = max(0, seen.label_proof.elsewhere - _outside(seen, 0))
         gone = seen.label_proof.missing_count + (0 if accepted else unmatched)
         if not gone:
-            return _all_in(receipt, done, seen.labels_refused, seen, rules)
+            return all_in(unmatched)
         found = min(visible, rest - gone)
         still_open = _Account(found, rest - gone - found, refused, gone)
         text = f"{gone:,} of {receipt.waiting:,} labels are on no sample, or it has another one"
@@ -237,7 +247,7 @@ def _settle_labels(
     if _labels_may_come(receipt, seen, rules):
         return _settlement(State.WAITING, receipt, still_open, seen, f"{text} yet", needs_ids=True)
     if accepted and seen.label_proof is None and rules.verify == "counts":
-        return _all_in(receipt, done, seen.labels_refused, seen, rules)
+        return all_in(rest - visible)
     text += f" {rules.lost_after:g} s after the upload: "
     if seen.label_proof is not None:
         text += "the server lost them, or their samples are not stored. Run the task again: that is safe"
@@ -252,6 +262,14 @@ def _settle_labels(
     return _settlement(State.LOST, receipt, still_open, seen, text, needs_ids=True)
 
 
+def _outside(seen: Observation, refused: int) -> int:
+    """Samples sent that are not in the window: refused, or stored before with another time.
+
+    :param refused: how many were, by the counts.
+    """
+    return refused if seen.proof is None else seen.proof.refused + seen.proof.elsewhere
+
+
 def _labels_by_counts(receipt: Receipt, seen: Observation, rest: int, excused: int) -> tuple[int, bool]:
     """How many of the labels show, and whether that proves all of them as far as counts can."""
     growth = (seen.labeled_in_window or 0) - receipt.labeled_before
@@ -261,7 +279,7 @@ def _labels_by_counts(receipt: Receipt, seen: Observation, rest: int, excused: i
         growth = max(now - before for now, before in pairs)
     visible = min(max(0, growth), rest)
     samples = seen.samples_in_window or 0
-    whole = samples > 0 and (seen.labeled_in_window or 0) >= samples
+    whole = receipt.samples_known and samples > 0 and (seen.labeled_in_window or 0) >= samples
     replaced = whole and growth <= rest and rest - visible <= receipt.labeled_before
     return visible, not receipt.null_labels and (rest - excused <= growth <= rest or replaced)
 
@@ -281,19 +299,19 @@ def _all_in(
     rules: SettlementRules,
 ) -> Settlement:
     refused = receipt.refused + account.refused
+    if not account.refused:
+        listed = ()  # about others' rows with the same ids
     allowed = rules.allowed_refusals(receipt.read - receipt.quarantined)
     if refused <= allowed:
         return _settlement(State.SETTLED, receipt, account, seen, "all rows are accounted for", listed=listed)
     rows = [*receipt.examples, *(Example(row.sample_id, row.reason) for row in listed)]
     first = "; ".join(f"{row.sample_id}: {row.reason}" for row in rows[:_EXAMPLES])
-    # An attempt that goes on after another knows how many labels that one could not send, not which.
-    first = f"First ones: {first}" if first else "The log of the attempt before names them"
     return _settlement(
         State.REFUSED,
         receipt,
         account,
         seen,
-        f"the server refused {refused:,} {receipt.noun} (allowed: {allowed:,}). {first}. Mend "
+        f"the server refused {refused:,} {receipt.noun} (allowed: {allowed:,}). First ones: {first}. Mend "
         "them at the source, or raise max_refused",
         listed=listed,
     )

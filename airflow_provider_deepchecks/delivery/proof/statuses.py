@@ -78,16 +78,16 @@ def when_settled(
 
 def _listed(client: DeepchecksClient, receipt: Receipt) -> Iterable[tuple[bool, str, str]]:
     """Whether it is about the label of a sample, the id and the reason of each entry."""
-    stored = _sent_twice(client, receipt)
+    stored = _stored_ids(client, receipt)
     for error in refused_rows(client, receipt):
         label = receipt.kind == "samples" and error.version_id is None
         if error.sample_id is not None and (label or error.sample_id not in stored):
             yield label, error.sample_id, reason_of(error.error) or error.error
 
 
-def _sent_twice(client: DeepchecksClient, receipt: Receipt) -> Set[str]:
-    """Ids that are stored, where one sending of a row can have been refused and another one stored."""
-    if receipt.kind != "samples" or not receipt.resent or receipt.version_id is None:
+def _stored_ids(client: DeepchecksClient, receipt: Receipt) -> Set[str]:
+    """Ids that are stored: what is listed of them is about another sending, ours or that of another run."""
+    if receipt.kind != "samples" or receipt.version_id is None:
         return set()
     found: set[str] = set()
     for rows in stored_pieces(client, receipt.version_id, *window_of(receipt), most=MAX_COMPARED):

@@ -21,7 +21,7 @@ from airflow_provider_deepchecks.delivery.upload.clock import SystemClock
 from airflow_provider_deepchecks.delivery.upload.late import LateRows
 from airflow_provider_deepchecks.delivery.upload.targets import LabelTarget, SampleTarget, sample_target
 from airflow_provider_deepchecks.delivery.upload.uploader import Uploader, UploadOptions
-from airflow_provider_deepchecks.exceptions import DeepchecksNotFoundError
+from airflow_provider_deepchecks.exceptions import DeepchecksInvalidRowsError, DeepchecksNotFoundError
 from airflow_provider_deepchecks.records.ahead import ahead
 from airflow_provider_deepchecks.records.checks.checker import START_MARGIN, Checker, CheckOptions
 from airflow_provider_deepchecks.records.checks.schema import RecordSchema
@@ -29,7 +29,7 @@ from airflow_provider_deepchecks.records.chunks.chunker import Chunk, ChunkSizer
 from airflow_provider_deepchecks.records.intake import BadRowRules, Intake
 from airflow_provider_deepchecks.records.order import in_time_order
 from airflow_provider_deepchecks.records.quarantine import beside
-from airflow_provider_deepchecks.records.report import CheckReport, check_limit
+from airflow_provider_deepchecks.records.report import CheckReport, check_limit, too_many
 from airflow_provider_deepchecks.records.set_aside import SetAside
 
 if TYPE_CHECKING:
@@ -132,7 +132,8 @@ class Job:
 
         :return: the receipt. The rows sent are *waiting* in it: the server has yet to store them.
         :raises DeepchecksConfigError: a file or table that is to be written cannot be: nothing was sent.
-        :raises DeepchecksInvalidRowsError: rows that cannot be sent, where they may not be passed over.
+        :raises DeepchecksInvalidRowsError: rows that cannot be sent, where they, or so many of them, may not
+            be passed over.
         :raises DeepchecksError: the source cannot be read, or the rows cannot be sent.
         """
         batch = self._batch
@@ -181,6 +182,14 @@ class Job:
                 table.replace(when_sent(ids, set_aside, receipt.examples, quarantined=keep))
                 receipt = replace(receipt, write_back=table.to_dict())
         receipt = _with_bad_rows(receipt, intake.report, paths)
+        limit = batch.bad_rows.max_invalid
+        if keep and too_many(receipt.quarantined, receipt.read, limit, complete=True):
+            raise DeepchecksInvalidRowsError(
+                f"{receipt.quarantined:,} of {receipt.read:,} rows are in quarantine ({', '.join(paths)}), "
+                f"those that the server cannot take among them: more than max_invalid_rows={limit} lets "
+                "pass. The others were sent. Correct them at the source, or set another limit.",
+                reasons=receipt.reasons,
+            )
         if batch.bad_rows.quarantine_path is not None:
             receipt = replace(receipt, errors_path=str(beside(batch.bad_rows.quarantine_path, "errors")))
         log.info("%s.", receipt.summary())

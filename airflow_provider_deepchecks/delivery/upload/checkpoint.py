@@ -47,8 +47,10 @@ class Progress:
     :param resent: rows sent again without knowing whether the server had them.
     :param repeated: rows of an earlier run without a checkpoint may still be on their way.
     :param labels_sent: labels that went out with these samples.
-    :param labels_refused: labels that the server cannot take.
+    :param labels_rejected: sample ids of labels that the server cannot take, with the reason.
     :param started_at: of the first attempt, by the server's clock (UTC).
+    :param finished_at: when the last row was dealt with (UTC); None while rows are still to come. An attempt
+        that only waits goes on waiting for rows that were sent then.
     :param attempts: how many attempts have worked on this upload.
     """
 
@@ -72,7 +74,8 @@ class Progress:
     resent: int = 0
     repeated: bool = False
     labels_sent: int = 0
-    labels_refused: int = 0
+    labels_rejected: tuple[tuple[str, str], ...] = ()
+    finished_at: datetime | None = None
     attempts: int = 1
 
     def to_dict(self) -> dict[str, Any]:
@@ -89,11 +92,12 @@ class Progress:
         if data.get("format") != FORMAT:
             raise ValueError(f"the checkpoint has format {data.get('format')!r}, not {FORMAT}")
         values = {key: value for key, value in data.items() if key in cls.__dataclass_fields__}
-        for name in ("started_at", "counted_until", "window_start", "window_end"):
+        for name in ("started_at", "finished_at", "counted_until", "window_start", "window_end"):
             if values.get(name) is not None:
                 values[name] = datetime.fromisoformat(values[name])
         values["labeled_before_each"] = tuple(values.get("labeled_before_each", ()))
         values["rejected"] = tuple((int(place), str(reason)) for place, reason in values.get("rejected", ()))
+        values["labels_rejected"] = tuple(map(tuple, values.get("labels_rejected", ())))
         try:
             return cls(**values)
         except TypeError as error:

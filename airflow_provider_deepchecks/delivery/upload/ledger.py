@@ -57,7 +57,6 @@ class Ledger:
         self._digested: tuple[list[Chunk], PrefixDigest] = [], self._digest
         self._reasons: Counter[str] = Counter()
         self._examples: list[Example] = []
-        self._label_examples: list[Example] = []
         if ids is not None:
             ids.reset()
 
@@ -115,9 +114,10 @@ class Ledger:
                 rejected=before.rejected + places,
                 null_labels=before.null_labels + chunk.null_labels(),
                 resent=before.resent + resent,
+                finished_at=None,
             )
         )
-        self._check_limit(len(self.progress.rejected), self._noun, self._examples)
+        self._check_limit(self._noun, self._examples)
 
     def count_labels(self, sent: int) -> None:
         """Count labels that went out; written down when their samples are acknowledged."""
@@ -129,12 +129,15 @@ class Ledger:
         :raises DeepchecksInvalidRowsError: there are too many of them.
         """
         log.warning("The label of %s cannot be sent: %s", sample_id, reason)
-        self.progress = replace(self.progress, labels_refused=self.progress.labels_refused + 1)
-        self._label_examples.append(Example(sample_id, reason))
-        self._check_limit(self.progress.labels_refused, "labels", self._label_examples)
+        before = self.progress
+        self.progress = replace(before, labels_rejected=(*before.labels_rejected, (sample_id, reason)))
+        self._check_limit("labels", self._label_examples())
 
-    def _check_limit(self, rejected: int, noun: str, examples: Sequence[Example]) -> None:
-        if rejected <= MAX_REJECTED:
+    def _label_examples(self) -> list[Example]:
+        return [Example(sample_id, reason) for sample_id, reason in self.progress.labels_rejected]
+
+    def _check_limit(self, noun: str, examples: Sequence[Example]) -> None:
+        if len(examples) <= MAX_REJECTED:
             return
         first = "; ".join(f"{row.sample_id}: {row.reason}" for row in examples[:5])
         raise DeepchecksInvalidRowsError(
@@ -162,8 +165,16 @@ class Ledger:
         ids = chunk.sample_ids() if rejected else []
         taken = without(chunk, {ids[place] for place, _ in rejected})
         if self._ids is not None and taken is not None:
-            self._ids.add(taken.batch)
+            self._ids.add(taken.batch, bare={sample_id for sample_id, _ in self.progress.labels_rejected})
         return taken
+
+    def finish(self, now: datetime) -> None:
+        """Write down that no row is left, unless an earlier attempt came as far.
+
+        :param now: by the server's clock (UTC).
+        """
+        if self.progress.finished_at is None:
+            self.keep(replace(self.progress, finished_at=now))
 
     def receipt(
         self,
@@ -172,10 +183,10 @@ class Ledger:
         server: str,
         source: str,
         with_labels: bool,
-        finished_at: datetime,
     ) -> Receipt:
-        """The receipt of the rows acknowledged."""
+        """The receipt of the rows acknowledged, once they are all there are (:meth:`finish`)."""
         progress = self.progress
+        assert progress.finished_at is not None
         rejected = len(progress.rejected)
         receipt = Receipt(
             kind="samples",
@@ -186,7 +197,7 @@ class Ledger:
             version_id=None,
             source=source,
             started_at=progress.started_at,
-            finished_at=finished_at,
+            finished_at=progress.finished_at,
             read=progress.acknowledged,
             sent=progress.sent,
             waiting=progress.sent,
@@ -215,16 +226,16 @@ class Ledger:
             kind="labels",
             version_ids=(target.version_id,),
             source="",
-            read=progress.labels_sent + progress.labels_refused,
+            read=progress.labels_sent + len(progress.labels_rejected),
             sent=progress.labels_sent,
             waiting=progress.labels_sent,
-            refused=progress.labels_refused,
+            refused=len(progress.labels_rejected),
             resent=0,
             already_stored=0,
             quarantined=0,
             samples_known=True,
             reasons={},
-            examples=tuple(self._label_examples),
+            examples=tuple(self._label_examples()),
         )
         return replace(
             receipt,

@@ -326,12 +326,12 @@ class Uploader:
         self._logged = now
 
     def _receipt(self) -> Receipt:
+        self._books.finish(self._clock.server_now())
         return self._books.receipt(
             self._target,
             server=self._client.settings.base_url,
             source=self._options.source,
             with_labels=self._options.with_labels,
-            finished_at=self._clock.server_now(),
         )
 
 

@@ -393,6 +393,47 @@ def test_labels_sent_again_while_they_are_queued_are_not_refused(
         assert look(queue_client, receipt, RULES).state is State.SETTLED
 
 
+def test_a_refused_label_of_another_run_is_not_ours(
+    queue: LocalServer, queue_client: DeepchecksClient
+) -> None:
+    """Of two labels in one poll the first wins, and the other one is listed with the id of both."""
+    upload(queue, queue_client, 5)
+    queue.wait_until_idle()
+    queue.pause_consumer()
+    with SentIds() as ids, SentIds() as later_ids:
+        first = send_labels(queue, queue_client, label_rows(5), ids)
+        later = send_labels(queue, queue_client, label_rows(1, value=2.0), later_ids)
+        queue.resume_consumer()
+        queue.wait_until_idle()
+        assert [entry.error.split(". ", 1)[1] for entry in queue.errors("m")] == ["2.0 vs 1.0"]
+        settled = look(queue_client, first, AUTO, ids)
+        assert (settled.state, settled.receipt.stored, settled.receipt.examples) == (State.SETTLED, 5, ())
+        refused = look(queue_client, later, AUTO, later_ids)
+        assert (refused.state, refused.receipt.refused) == (State.REFUSED, 1)
+        assert "s0: Got duplicate label" in refused.message
+
+
+def test_rows_of_others_do_not_make_up_for_refused_ones_of_a_busy_server(
+    queue: LocalServer, queue_client: DeepchecksClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = START.now(START.tzinfo)
+    good, late = rows(8, start=now - timedelta(hours=1)), rows(2, first=8, start=now + timedelta(days=1))
+    receipt = uploader(queue_client, FastClock(queue)).run(stream(good, late))
+    uploader(queue_client, FastClock(queue)).run(
+        stream(rows(2, prefix="other", start=now - timedelta(minutes=30)))
+    )
+    queue.wait_until_idle()
+    statuses = queue_client.version_statuses
+
+    def at_work(model_id: int) -> Any:
+        now = queue_client.server_now()
+        return [replace(status, pending_rows=9, last_update=now) for status in statuses(model_id)]
+
+    monkeypatch.setattr(queue_client, "version_statuses", at_work)
+    asked = look(queue_client, receipt, RULES)
+    assert (asked.state, asked.needs_ids, asked.receipt.refused) == (State.WAITING, True, 2)
+
+
 def test_labels_sent_again_with_their_samples_settle_by_ids(
     deepchecks_server: LocalServer, version: CreatedVersion, client: DeepchecksClient, clock: FastClock
 ) -> None:

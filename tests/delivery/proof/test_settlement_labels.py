@@ -64,18 +64,27 @@ def test_labels_that_the_ids_do_not_show_are_lost(proof: IdProof, gone: int) -> 
     assert counts(lost) == (found, 10 - gone - found, 0, gone)
 
 
-def test_a_window_labelled_throughout_settles() -> None:
-    done = settle(labels(labeled_before=4), seen(samples=10, labeled_in_window=10), RULES)
+def test_samples_labelled_throughout_settle() -> None:
+    both = receipt(labels=labels(samples_known=True, labeled_before=4))
+    done = settle(both, seen(samples=10, labeled_in_window=10), RULES)
     assert done.state is State.SETTLED
-    assert counts(done) == (6, 4, 0, 0)
+    assert counts(replace(done, receipt=done.receipt.labels)) == (6, 4, 0, 0)
 
 
-def test_a_window_labelled_throughout_proves_no_more_labels_than_there_were() -> None:
+def test_labels_by_themselves_are_sent_to_replace_others() -> None:
+    """Their samples have labels, and nothing tells that they are the new ones."""
+    look = seen(61, samples=10, labeled_in_window=10)
+    for before in (4, 10):
+        assert settle(labels(labeled_before=before), look, RULES).state is State.LOST
+
+
+def test_samples_labelled_throughout_prove_no_more_labels_than_there_were() -> None:
     """Two had one before, and ten were sent: the six that do not show cannot all have replaced one."""
+    sent = labels(labeled_before=2, samples_known=True)
     look = seen(61, samples=8, labeled_in_window=6)
-    assert settle(labels(labeled_before=2), look, RULES).state is State.LOST
+    assert settle(sent, look, RULES).state is State.LOST
     throughout = seen(61, samples=6, labeled_in_window=6)
-    assert settle(labels(labeled_before=2), throughout, RULES).state is State.LOST
+    assert settle(sent, throughout, RULES).state is State.LOST
 
 
 def test_labels_that_may_have_replaced_others_prove_nothing_by_counts() -> None:
@@ -148,8 +157,10 @@ def test_labels_that_show_nowhere_fail(known: bool) -> None:
     assert counts(lost) == (5, 0, 0, 5)
     lenient = replace(RULES, allow_unmatched=True)
     look = seen(61, samples=20, labeled_in_window=7)
-    state = settle(labels(samples_known=known), look, lenient).state
-    assert state is (State.LOST if known else State.SETTLED)
+    passed = settle(labels(samples_known=known), look, lenient)
+    assert passed.state is (State.LOST if known else State.SETTLED)
+    assert counts(passed) == ((7, 0, 0, 3) if known else (10, 0, 0, 0))
+    assert passed.receipt.unmatched == (0 if known else 3)
     # Where the ids are to be compared they come first.
     assert settle(labels(samples_known=known), look, replace(lenient, verify="auto")).needs_ids
 
@@ -173,7 +184,21 @@ def test_the_ids_tell_replaced_labels_from_missing_ones() -> None:
     homeless = IdProof(stored=9, elsewhere=1)
     look = seen(61, samples=20, labeled_in_window=10, label_proof=homeless)
     assert settle(again, look, RULES).state is State.LOST
-    assert settle(again, look, SettlementRules(allow_unmatched=True)).state is State.SETTLED
+    let_pass = settle(again, look, SettlementRules(allow_unmatched=True))
+    assert let_pass.state is State.SETTLED
+    assert (counts(let_pass), let_pass.receipt.unmatched) == ((1, 9, 0, 0), 1)
+
+
+def test_labels_on_no_sample_were_not_there_before() -> None:
+    """Seven are on samples that had none, one replaces another, two wait for their samples."""
+    look = seen(samples=20, labeled_in_window=9, label_proof=IdProof(stored=8, elsewhere=2))
+    let_pass = settle(labels(labeled_before=2), look, SettlementRules(allow_unmatched=True))
+    assert (counts(let_pass), let_pass.receipt.unmatched) == ((9, 1, 0, 0), 2)
+    assert "9 stored (2 of them seen on no sample) + 1 already stored" in let_pass.receipt.summary()
+    # Others' labels, too, are among those that the window has more than before.
+    more = seen(samples=20, labeled_in_window=15, label_proof=IdProof(stored=8, elsewhere=2))
+    let_pass = settle(labels(labeled_before=2), more, SettlementRules(allow_unmatched=True))
+    assert (counts(let_pass), let_pass.receipt.unmatched) == ((10, 0, 0, 0), 2)
 
 
 def test_samples_and_their_labels_settle_together() -> None:
@@ -189,7 +214,38 @@ def test_samples_and_their_labels_settle_together() -> None:
 
 
 def test_labels_of_refused_samples_are_not_lost() -> None:
-    both = receipt(labels=labels(6, samples_known=True))
+    both = receipt(labels=labels(10, samples_known=True))
     lenient = counting(max_refused=1, lost_after=60)
-    look = seen(100, samples=9, refused_count=1, labeled_in_window=5)
+    look = seen(100, samples=9, refused_count=1, labeled_in_window=9)
     assert settle(both, look, lenient).state is State.SETTLED
+
+
+def test_a_label_is_only_excused_by_a_sample_that_had_one() -> None:
+    """Four of ten samples had no label; the refused one may be one of them, and then a label is lost."""
+    some = receipt(labels=labels(6, samples_known=True))
+    look = seen(100, samples=9, refused_count=1, labeled_in_window=5)
+    assert settle(some, look, counting(max_refused=1, lost_after=60)).state is State.LOST
+    five = seen(100, samples=5, refused_count=5, labeled_in_window=5)
+    assert settle(some, five, counting(max_refused=5, lost_after=60)).state is State.SETTLED
+
+
+def test_a_sample_refused_while_sending_excuses_no_label() -> None:
+    """Its label was not sent."""
+    both = receipt(10, read=11, refused=1, labels=labels(10, samples_known=True))
+    lenient = counting(max_refused=1, lost_after=60)
+    assert settle(both, seen(100, samples=10, labeled_in_window=9), lenient).state is State.LOST
+    assert settle(both, seen(100, samples=10, labeled_in_window=10), lenient).state is State.SETTLED
+
+
+def test_labels_of_samples_that_the_ids_do_not_show_are_not_lost() -> None:
+    both = receipt(labels=labels(6, samples_known=True))
+    look = seen(
+        100,
+        samples=8,
+        refused_count=1,
+        duplicate_count=1,
+        labeled_in_window=5,
+        proof=IdProof(stored=8, refused=1, elsewhere=1),
+        label_proof=IdProof(stored=5, elsewhere=1),
+    )
+    assert settle(both, look, SettlementRules(max_refused=1)).state is State.SETTLED

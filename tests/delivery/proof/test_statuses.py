@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -110,11 +109,20 @@ def test_a_label_that_is_refused_leaves_its_sample_stored(
     receipt = uploader(client, clock, options={"with_labels": True}).run(stream(both))
     bad = [{"_dc_sample_id": "s1", "_dc_label": "x"}]
     deepchecks_server.call("PUT", f"/model/{version.model_id}/labels", bad)
-    post(deepchecks_server, version, {"_dc_sample_id": "s2", "f": "text"})
+    post(deepchecks_server, version, {"_dc_sample_id": "s3", "f": "text"})
     (first, second) = told(client, receipt)
-    assert (first[0], first[2]) == ("refused", ["s2"])
+    assert (first[0], first[2]) == ("refused", ["s3"])
     assert (second[0], second[2]) == ("stored", ["s1"])
     assert second[1].startswith("label: Exception saving label")
+
+
+def test_a_row_refused_to_another_run_is_stored(
+    deepchecks_server: LocalServer, version: CreatedVersion, client: DeepchecksClient, clock: FastClock
+) -> None:
+    receipt = uploader(client, clock).run(stream(rows(3)))
+    post(deepchecks_server, version, {"_dc_sample_id": "s1", "f": "text"})
+    post(deepchecks_server, version, {"_dc_sample_id": "s3", "f": "text"})
+    assert [ids for _, _, ids in told(client, receipt)] == [["s3"]]
 
 
 def test_labels_by_themselves_are_refused(
@@ -134,7 +142,7 @@ def test_a_row_sent_twice_and_refused_once_is_stored(
     assert [ids for _, _, ids in told(client, receipt)] == [["s0", "s1"]]
     deepchecks_server.clock.advance(60)
     post(deepchecks_server, version, {"_dc_sample_id": "s0", "_dc_time": ahead.isoformat()})
-    assert [ids for _, _, ids in told(client, replace(receipt, resent=1))] == [["s1"]]
+    assert [ids for _, _, ids in told(client, receipt)] == [["s1"]]
 
 
 def test_stored_rows_are_read_in_pieces(
@@ -148,6 +156,6 @@ def test_stored_rows_are_read_in_pieces(
     receipt = uploader(client, clock).run(stream(rows(20)))
     post(deepchecks_server, version, {"_dc_sample_id": "s3", "f": "text"})
     monkeypatch.setattr(observe, "ROWS_AT_ONCE", 6)
-    assert list(told(client, replace(receipt, resent=1))) == []
+    assert list(told(client, receipt)) == []
     asked = [one for one in deepchecks_server.exchanges if one.path.endswith("/get-prod-data")]
     assert len(asked) == 4

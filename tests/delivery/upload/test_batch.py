@@ -24,6 +24,7 @@ from airflow_provider_deepchecks.exceptions import (
     DeepchecksInvalidRowsError,
     DeepchecksLateRowsError,
     DeepchecksNotFoundError,
+    DeepchecksPayloadTooLargeError,
 )
 from airflow_provider_deepchecks.records.checks.checker import CheckOptions
 from airflow_provider_deepchecks.records.columns import Columns
@@ -76,6 +77,34 @@ def test_account_with_bad_rows(client, version, deepchecks_server, tmp_path):
     assert pq.read_table(path).num_rows == 1
     assert len(receipt.examples) == 1
     assert receipt.examples[0].sample_id == "s3"
+
+
+def test_rows_that_the_server_cannot_take_count_for_the_limit(
+    client, version, deepchecks_server, monkeypatch, tmp_path
+):
+    """A row that the checks keep out, and one that is too large for a proxy."""
+    send = client.send_samples
+
+    def proxied(version_id: int, body: bytes, rows: int) -> Any:
+        if b'"s2"' in body:
+            raise DeepchecksPayloadTooLargeError("too large")
+        return send(version_id, body, rows)
+
+    monkeypatch.setattr(client, "send_samples", proxied)
+    rows = table(5).to_pylist()
+    rows[3]["p"] = None
+    path = tmp_path / "bad.parquet"
+    for limit, passes in ((1, False), (0.2, False), (2, True), (None, True)):
+        rules = BadRowRules("quarantine", "send", max_invalid=limit, quarantine_path=str(path))
+        job = sample_job(client, "m", "v1", batch(pa.Table.from_pylist(rows), bad_rows=rules))
+        if passes:
+            assert (job.run().quarantined, limit) == (2, limit)
+        else:
+            with pytest.raises(DeepchecksInvalidRowsError, match=f"2 of 5 rows .*max_invalid_rows={limit} "):
+                job.run()
+        kept = [pq.read_table(file).num_rows for file in (path, tmp_path / "bad-rejected.parquet")]
+        assert kept == [1, 1]
+    assert deepchecks_server.stored("m", "v1").keys() == {"s0", "s1", "s4"}
 
 
 def test_nothing_is_sent_when_the_first_part_is_bad(client, version, deepchecks_server):

@@ -30,6 +30,7 @@ PROGRESS = Progress(
     in_flight=5,
     counted_until=datetime(2026, 1, 1, 1, 2, 3, 4, tzinfo=UTC),
     rejected=((3, "HTTP 500"),),
+    labels_rejected=(("s4", "HTTP 500"),),
 )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -167,10 +168,14 @@ def test_a_finished_upload_sends_nothing_again(
     store = Store()
     first = uploader(client, clock, checkpoint=StoreCheckpoint(store)).run(stream(rows(50)))
     before = sent(deepchecks_server)
+    deepchecks_server.clock.advance(600)
     again = uploader(client, clock, checkpoint=StoreCheckpoint(store)).run(stream(rows(50)))
     assert sent(deepchecks_server) == before
     assert (again.sent, again.samples_before, again.window_end) == (50, 0, first.window_end)
+    assert again.finished_at == first.finished_at, "the server has had its time for these rows since then"
     assert look(client, again, RULES).state is State.SETTLED
+    more = uploader(client, clock, checkpoint=StoreCheckpoint(store)).run(stream(rows(60)))
+    assert (more.sent, more.finished_at > first.finished_at) == (60, True)
 
 
 def test_a_changed_source_starts_afresh_and_says_so(
@@ -343,12 +348,18 @@ def test_labels_that_the_server_cannot_take_are_refused_by_name(
     classes = pa.array(["a"] * 9)
     labels = pa.array(["a\0b" if n == 4 else "a" for n in range(9)])
     batch = batch.set_column(2, "_dc_prediction", classes).append_column("_dc_label", labels)
-    receipt = uploader(client, clock, options={"with_labels": True}).run(stream(batch))
-    assert receipt.labels is not None
-    assert (receipt.sent, receipt.labels.sent, receipt.labels.refused) == (9, 8, 1)
-    refused = look(client, receipt, RULES)
-    assert refused.state is State.REFUSED
-    assert "First ones: s4: HTTP 500" in refused.message
+    store = Store()
+    for _ in range(2):  # the second one goes on where the first one came to its end
+        with SentIds() as ids:
+            more = {"checkpoint": StoreCheckpoint(store), "options": {"with_labels": True}, "ids": ids}
+            receipt = uploader(client, clock, **more).run(stream(batch))
+            assert receipt.labels is not None
+            assert (receipt.sent, receipt.labels.sent, receipt.labels.refused) == (9, 8, 1)
+            refused = look(client, receipt, RULES, ids)
+            assert refused.state is State.REFUSED
+            assert "First ones: s4: HTTP 500" in refused.message
+            # Its id does not look for a label that never went out.
+            assert look(client, receipt, replace(RULES, max_refused=1), ids).state is State.SETTLED
 
 
 def test_too_many_such_labels_end_the_upload(
