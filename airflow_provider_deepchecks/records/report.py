@@ -193,7 +193,7 @@ def too_many(bad: int, read: int, max_invalid_rows: float | None, *, complete: b
         return False
     if isinstance(max_invalid_rows, int):
         return bad > max_invalid_rows
-    return complete and bad > max_invalid_rows * read
+    return complete and bad > int(max_invalid_rows * read + 1e-6)  # 0.29 * 100 is a little less than 29
 
 
 def _example(row: BadRow) -> str:

@@ -185,6 +185,8 @@ def test_no_row_of_an_empty_batch_is_late() -> None:
         (0, 0, 0.5, True, False),
         (100, 100, 1.0, True, False),
         (2, 100, 1, True, True),
+        (29, 100, 0.29, True, False),
+        (30, 100, 0.29, True, True),
     ],
 )
 def test_too_many(bad: int, read: int, limit: Any, complete: bool, expected: bool) -> None:
