@@ -32,13 +32,7 @@ FIRST_DAG, NEW_MODEL, FIRST_TEST = re.findall(r"```python\n(.*?)```", README, re
 
 def fill_warehouse(service: Service, days: list[datetime]) -> None:
     """A hundred predictions on each day."""
-    with psycopg2.connect(
-        host=service.host,
-        port=service.port,
-        user=service.user,
-        password=service.password,
-        dbname=service.database,
-    ) as connection:
+    with psycopg2.connect(f"postgresql://{service.login}") as connection:
         cursor = connection.cursor()
         cursor.execute("DROP TABLE IF EXISTS predictions")
         cursor.execute(
