@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from example_dags.demo import stage, warehouse
 
 if TYPE_CHECKING:
+    import pytest
+
     from airflow_provider_deepchecks.local_server.server import CreatedVersion, LocalServer
 
 ROOT = Path(__file__).parents[2]
@@ -147,6 +149,13 @@ def test_demo_can_be_run_again_on_a_server(tmp_path: Path, deepchecks_server: Lo
     assert done.returncode == 0, done.stdout + done.stderr
     (predictions,) = cells(done.stdout, "log_flight_predictions")
     assert predictions[1:5] == ["2013-07-01", "980", "0", "980"]
+
+
+def test_an_empty_connection_names_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for Airflow."""
+    monkeypatch.setenv("AIRFLOW_CONN_DEEPCHECKS_DEFAULT", "")
+    with stage.deepchecks() as server:
+        assert server.startswith("a stand-in")
 
 
 def test_airflow_finds_the_dags_and_nothing_else(tmp_path: Path) -> None:
