@@ -10,8 +10,8 @@ import subprocess
 import sys
 import threading
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
 from airflow_provider_deepchecks.local_server import Options, ServerProcess
@@ -72,24 +72,24 @@ def test_killed_in_the_middle_of_an_upload_nothing_of_it_is_stored(tmp_path: Pat
     with server:
         version = server.create_model("delays", "regression", features={"x": "numeric"})
         body = json.dumps(rows(60_000)).encode()
-        outcome: list[str] = []
-
-        def send() -> None:
-            headers = {"Authorization": f"Basic {server.token}", "Content-Type": "application/json"}
+        head = (
+            f"POST /api/v1/model-versions/{version.id}/data HTTP/1.1\r\nHost: stand-in\r\n"
+            f"Authorization: Basic {server.token}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        address = urlsplit(server.url)
+        with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
+            connection.sendall(head.encode() + body)
+            threading.Event().wait(0.3)
+            server.kill()
             try:
-                url = f"{server.url}/api/v1/model-versions/{version.id}/data"
-                outcome.append(str(httpx.post(url, content=body, headers=headers, timeout=60).status_code))
-            except httpx.TransportError as error:
-                outcome.append(type(error).__name__)
-
-        sender = threading.Thread(target=send)
-        sender.start()
-        threading.Event().wait(0.3)
-        server.kill()
-        sender.join()
+                answered = b" 200 " in connection.recv(100)
+            except ConnectionError:
+                answered = False
         server.start()
-        assert outcome in (["RemoteProtocolError"], ["ReadError"], ["WriteError"], ["200"])
-        assert count(server, version.id) == (60_000 if outcome == ["200"] else 0)
+        stored = count(server, version.id)
+        assert stored in (0, 60_000)
+        assert stored or not answered
 
 
 def test_second_model_is_refused_by_default() -> None:
