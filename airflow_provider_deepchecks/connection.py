@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from airflow_provider_deepchecks.client.settings import ClientSettings, is_loopback
 from airflow_provider_deepchecks.client.token import check_token
 from airflow_provider_deepchecks.exceptions import DeepchecksConfigError
+from airflow_provider_deepchecks.moments import MOST_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -187,11 +188,14 @@ def read_connection(connection: Connection) -> ConnectionSettings:
     skip = fields.boolean("skip_tls_verification")
     if ca_file and skip:
         raise _wrong(conn_id, "ca_file", "is set together with skip_tls_verification: choose one")
+    timeout = float(fields.integer("timeout"))
+    if timeout > MOST_SECONDS:
+        raise _wrong(conn_id, "timeout", f"must be at most {MOST_SECONDS:,.0f} seconds")
     client = ClientSettings(
         base_url=base_url,
         token=connection.password or "",
         verify=ca_file or not skip,
-        timeout=float(fields.integer("timeout")),
+        timeout=timeout,
         retries=fields.integer("retries"),
     )
     return ConnectionSettings(client=client, samples_per_send=fields.integer("samples_per_send"))

@@ -58,6 +58,7 @@ def flights_gated() -> None:
         flights = flights.dropna(subset=["dep_delay"])
         flights["scheduled_departure"] = pd.to_datetime(flights["scheduled_departure"], utc=True)
         flights["predicted_arr_delay"] = flights["dep_delay"]
+        # Workers on several machines need a folder that all of them see, or object storage.
         folder = os.environ.get("FLIGHTS_FOLDER", tempfile.gettempdir())
         path = os.path.join(folder, f"flights_gated_{data_interval_start:%Y-%m-%d}.parquet")
         flights.to_parquet(path, index=False)

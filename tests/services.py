@@ -150,13 +150,7 @@ def postgres_server() -> Iterator[Service]:
         command = [postgres, "-D", data, *(part for setting in settings for part in ("-c", setting))]
 
         def ready() -> None:
-            psycopg2.connect(
-                host=service.host,
-                port=port,
-                user=service.user,
-                password=service.password,
-                dbname=service.database,
-            ).close()
+            psycopg2.connect(f"postgresql://{service.login}").close()
 
         with _running(command, folder / "log", ready, owner):
             yield service

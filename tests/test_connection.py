@@ -94,6 +94,7 @@ def test_host(host, fields, base_url):
         ({"password": "Basic CaNaRy"}, "begins with the word Basic or Bearer"),
         ({"extra": {"timeout": "soon"}}, "timeout must be a whole number of at least 1"),
         ({"extra": {"timeout": 0}}, "timeout must"),
+        ({"extra": {"timeout": 10_000_000_000}}, "timeout must be at most 1,000,000,000 seconds"),
         ({"extra": {"timeout": True}}, "timeout must"),
         ({"extra": {"timeout": 1.5}}, "timeout must"),
         ({"extra": {"retries": -1}}, "retries must be a whole number of at least 0"),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
+import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_deepchecks.operators.base import UploadOperator
@@ -20,7 +21,7 @@ from airflow_provider_deepchecks.operators.log_labels import DeepchecksLogLabels
 from airflow_provider_deepchecks.sensors.base import WatchSensor
 from airflow_provider_deepchecks.sensors.label_coverage import DeepchecksLabelCoverageSensor
 from airflow_provider_deepchecks.sensors.pending_rows import DeepchecksPendingRowsSensor
-from tests.runs import DAY, run_dag
+from tests.runs import DAY, new_dag, run_dag
 
 if TYPE_CHECKING:
     from airflow_provider_deepchecks.local_server.server import LocalServer
@@ -32,13 +33,7 @@ FIRST_DAG, NEW_MODEL, FIRST_TEST = re.findall(r"```python\n(.*?)```", README, re
 
 def fill_warehouse(service: Service, days: list[datetime]) -> None:
     """A hundred predictions on each day."""
-    with psycopg2.connect(
-        host=service.host,
-        port=service.port,
-        user=service.user,
-        password=service.password,
-        dbname=service.database,
-    ) as connection:
+    with psycopg2.connect(f"postgresql://{service.login}") as connection:
         cursor = connection.cursor()
         cursor.execute("DROP TABLE IF EXISTS predictions")
         cursor.execute(
@@ -76,6 +71,49 @@ def test_first_dag(
     receipt = ran["run"].results["all_rows_are_in"]
     assert (receipt["read"], receipt["stored"], receipt["waiting"]) == (100, 100, 0)
     assert datetime.fromisoformat(receipt["window_start"]).astimezone(UTC) == DAY - timedelta(days=1)
+
+
+def test_corrected_quarantine_can_be_sent(
+    deepchecks_server: LocalServer, airflow_db: object, tmp_path: Path
+) -> None:
+    (keyword,) = re.findall(r"`data=` that file,\n +with `(\w+=\"\w+\")`", README)
+    name, _, value = keyword.partition("=")
+    deepchecks_server.create_model("m", "regression", features={})
+    rows = [
+        {"id": f"s{number}", "t": (DAY + timedelta(seconds=number)).isoformat(), "p": 1.0}
+        for number in range(5)
+    ]
+    rows[1]["p"] = None
+    columns = {"sample_id_column": "id", "timestamp_column": "t", "prediction_column": "p"}
+    bad, mended = tmp_path / "bad.parquet", tmp_path / "mended.parquet"
+
+    def correct() -> str:
+        read = pq.read_table(bad)
+        pq.write_table(read.set_column(read.column_names.index("p"), "p", [[2.0]]), mended)
+        return str(mended)
+
+    with new_dag() as dag:
+        first = DeepchecksLogBatchOperator(
+            task_id="first",
+            model_name="m",
+            model_version="v1",
+            data=rows,
+            on_invalid_rows="quarantine",
+            quarantine_path=str(bad),
+            **columns,
+        )
+        again = DeepchecksLogBatchOperator(
+            task_id="again",
+            model_name="m",
+            model_version="v1",
+            data=correct,
+            **{name: value.strip('"')},
+            **columns,
+        )
+        first >> again
+    ran = run_dag(dag)
+    assert (ran.results["first"]["quarantined"], ran.results["again"]["sent"]) == (1, 1), ran.errors
+    assert deepchecks_server.stored("m", "v1")["s1"]["_dc_prediction"] == 2.0
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
@@ -176,8 +177,10 @@ class DeepchecksHook(BaseHook):
         :param start: only errors noted since, with a time zone.
         :param end: only errors noted until, with a time zone.
         :param limit: most errors to fetch.
+        :raises DeepchecksConfigError: a time without a zone, or a limit that is no number of rows.
         :raises DeepchecksNotFoundError: no such model or version.
         """
+        _check_number("limit", limit, least=0)
         model, version = self.get_conn().resolve(model_name, model_version)
         errors = self.get_conn().ingestion_errors(
             model.id,
@@ -212,6 +215,7 @@ class DeepchecksHook(BaseHook):
         row.
 
         A sequence is a Series, an array or a list, with one value a sample; indexes of pandas play no part.
+        NaN and infinities are sent as null in features and additional data, and are bad elsewhere.
 
         :param sample_ids: text or integers, each once.
         :param data: features and additional data as columns: a frame, an Arrow table, a dict of columns, or a
@@ -223,11 +227,12 @@ class DeepchecksHook(BaseHook):
             NumPy or pandas. None is now, with a warning.
         :param samples_per_send: most rows a request; None for the connection's setting (10,000 unless set).
         :param timezone: zone of times that name none, an IANA name; None: such times are bad rows.
-        :param timestamp_unit: unit of numeric times.
+        :param timestamp_unit: unit of numeric times: ``s`` (unless set), ``ms``, ``us`` or ``ns``.
         :param on_late_rows: rows older than the version's newest sample: ``fail``, or ``send`` them all the
             same.
         :return: the receipt, see :class:`~airflow_provider_deepchecks.delivery.receipt.Receipt`.
-        :raises DeepchecksConfigError: an argument is no sequence, or they differ in length.
+        :raises DeepchecksConfigError: an argument is no sequence, they differ in length, or another one has a
+            value that it cannot have.
         :raises DeepchecksColumnsError: the columns do not fit the version.
         :raises DeepchecksInvalidRowsError: bad rows.
         :raises DeepchecksError: the rows cannot be sent.
@@ -243,6 +248,8 @@ class DeepchecksHook(BaseHook):
 
         if on_late_rows not in ("fail", "send"):
             raise DeepchecksConfigError(f"on_late_rows={on_late_rows!r}; here it is 'fail' or 'send'.")
+        if samples_per_send is not None:
+            _check_number("samples_per_send", samples_per_send, least=1)
         if prediction_probas is not None:
             _, version = self.get_conn().resolve(model_name, model_version)
             assert version is not None
@@ -317,6 +324,7 @@ class DeepchecksHook(BaseHook):
         from airflow_provider_deepchecks.hooks import arguments
         from airflow_provider_deepchecks.records.columns import LABEL, SAMPLE_ID, Columns
 
+        _check_number("labels_per_send", labels_per_send, least=1)
         rows = arguments.label_columns(sample_ids, labels)
         batch = self._batch(rows, Columns(sample_id=SAMPLE_ID, label=LABEL), labels_per_send)
         receipt = label_job(self.get_conn(), model_name, model_version, batch).run()
@@ -348,8 +356,6 @@ class DeepchecksHook(BaseHook):
         from airflow_provider_deepchecks.records.intake import BadRowRules
         from airflow_provider_deepchecks.records.sources.frames import open_frame
 
-        if per_send < 1:
-            raise DeepchecksConfigError(f"{per_send} rows a request: give at least 1.")
         return Batch(
             source=open_frame(rows),
             columns=columns,
@@ -366,6 +372,11 @@ class DeepchecksHook(BaseHook):
         path = "/".join(quote(name, safe="") for name in (model_name, model_version) if name is not None)
         collector = get_hook_lineage_collector()  # type: ignore[no-untyped-call]
         collector.add_output_asset(context=self, uri=f"deepchecks://{self.settings.host}/{path}")
+
+
+def _check_number(name: str, value: object, *, least: int) -> None:
+    if not isinstance(value, Integral) or value < least:
+        raise DeepchecksConfigError(f"{name}={value!r}; give a whole number of at least {least}.")
 
 
 def _is_retry() -> bool:

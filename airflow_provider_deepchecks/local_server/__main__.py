@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sqlite3
 import sys
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = commands.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    add("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+    add("--port", type=int, default=8000, help="port to listen on, 0 for any free one (default: %(default)s)")
     add("--token", help="API token, '<base64 of an e-mail>.<secret>' (default: a fixed one)")
     add(
         "--database",
@@ -70,10 +71,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until interrupted."""
-    arguments = parser().parse_args(argv)
+    commands = parser()
+    arguments = commands.parse_args(argv)
     try:
         from airflow_provider_deepchecks.local_server.handle import Handle
-        from airflow_provider_deepchecks.local_server.server import uvicorn_server
+        from airflow_provider_deepchecks.local_server.server import listen, uvicorn_server
         from airflow_provider_deepchecks.local_server.state import State
     except ModuleNotFoundError as error:
         print(
@@ -81,26 +83,36 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    options = Options(
-        token=arguments.token or os.environ.get("DEEPCHECKS_STAND_IN_TOKEN") or DEFAULT_TOKEN,
-        database=arguments.database,
-        rows_per_minute=arguments.rows_per_minute,
-        one_model=not arguments.unlimited_models,
-        consumer=arguments.consumer,
-        consumer_delay=arguments.consumer_delay,
-        poll_size=arguments.poll_size,
-        clock_offset=arguments.clock_offset,
-    )
-    state = State(options)
-    server, _ = uvicorn_server(state, host=arguments.host, port=arguments.port, log_level=arguments.log_level)
-    handle = Handle(f"http://{arguments.host}:{arguments.port}", options.token)
+    try:
+        options = Options(
+            token=arguments.token or os.environ.get("DEEPCHECKS_STAND_IN_TOKEN") or DEFAULT_TOKEN,
+            database=arguments.database,
+            rows_per_minute=arguments.rows_per_minute,
+            one_model=not arguments.unlimited_models,
+            consumer=arguments.consumer,
+            consumer_delay=arguments.consumer_delay,
+            poll_size=arguments.poll_size,
+            clock_offset=arguments.clock_offset,
+        )
+    except ValueError as error:
+        commands.error(str(error))
+    try:
+        listener = listen(arguments.host, arguments.port)
+    except (OSError, OverflowError) as error:
+        commands.error(f"--host {arguments.host} --port {arguments.port}: {error}")
+    try:
+        state = State(options)
+    except sqlite3.Error as error:
+        commands.error(f"--database {options.database}: {error}")
+    server, _ = uvicorn_server(state, log_level=arguments.log_level)
+    handle = Handle(f"http://{arguments.host}:{listener.getsockname()[1]}", options.token)
     print(f"Deepchecks stand-in (as server {SERVER_VERSION}) at {handle.url}")
     print(f"API token: {handle.token}")
     print(
         f"Airflow connection:\nexport AIRFLOW_CONN_DEEPCHECKS_DEFAULT='{handle.connection_json}'", flush=True
     )
     try:
-        server.run()
+        server.run(sockets=[listener])
     finally:
         state.storage.close()
     return 0

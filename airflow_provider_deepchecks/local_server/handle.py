@@ -10,6 +10,8 @@ import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_deepchecks.client.settings import is_loopback
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -41,7 +43,9 @@ class Handle:
     @property
     def connection_json(self) -> str:
         """The Airflow connection, as ``AIRFLOW_CONN_DEEPCHECKS_DEFAULT`` takes it."""
-        return json.dumps({"conn_type": "deepchecks", "host": self.url, "password": self.token})
+        told = {"conn_type": "deepchecks", "host": self.url, "password": self.token}
+        # The stand-in speaks plain http, which other machines than this one have to be allowed.
+        return json.dumps(told if is_loopback(self.url) else told | {"extra": {"allow_plain_http": True}})
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Call the API.

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, field
 
 from airflow_provider_deepchecks.local_server.ratelimit import DEFAULT_ROWS_PER_MINUTE
@@ -29,6 +30,7 @@ class Options:
     :param offset_lag: seconds between a poll's rows being stored and its pending rows being written.
     :param broker_timeout: seconds an upload waits for a broker that is down.
     :param clock_offset: seconds the server's clock is ahead of the machine's.
+    :raises ValueError: a token that the server refuses before it compares it, or a poll of no rows.
     """
 
     token: str = field(default=DEFAULT_TOKEN, repr=False)
@@ -41,3 +43,14 @@ class Options:
     offset_lag: float = 0.05
     broker_timeout: float = 5.0
     clock_offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        email, dot, _ = self.token.partition(".")
+        try:
+            base64.b64decode(email).decode()
+        except ValueError:
+            dot = ""
+        if not dot:
+            raise ValueError("the token must be '<base64 of an e-mail>.<secret>'")
+        if self.poll_size < 1:
+            raise ValueError(f"a poll of {self.poll_size} rows: give at least 1")

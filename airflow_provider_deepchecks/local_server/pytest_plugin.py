@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def deepchecks_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
-    """A Deepchecks server that works on each upload at once; any number of models."""
+    """A Deepchecks server that works on each upload at once; any number of models. The connection
+    ``deepchecks_default`` names it."""
     with _running(monkeypatch, one_model=False) as server:
         yield server
 
 
 @pytest.fixture
 def deepchecks_consumer_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
-    """A Deepchecks server that queues uploads and writes them a little later; any number of models."""
+    """A Deepchecks server that queues uploads and writes them a little later; any number of models. The
+    connection ``deepchecks_default`` names it."""
     with _running(
         monkeypatch, one_model=False, consumer=True, consumer_delay=0.05, offset_lag=0.02
     ) as server:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from airflow_provider_deepchecks.local_server.clock import Clock
     from airflow_provider_deepchecks.local_server.storage import ErrorRow, Model, Version
 
-__all__ = ["CreatedVersion", "LocalServer", "ServerProcess", "uvicorn_server"]
+__all__ = ["CreatedVersion", "LocalServer", "ServerProcess", "listen", "uvicorn_server"]
 
 #: The real server closes an idle connection after so many seconds.
 KEEP_ALIVE = 5
@@ -49,19 +49,16 @@ def _is_no_planned_fault(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], ServerFault))
 
 
-def uvicorn_server(
-    state: State, *, host: str = "127.0.0.1", port: int = 0, log_level: str | None = None
-) -> tuple[uvicorn.Server, FrontDoor]:
+def uvicorn_server(state: State, *, log_level: str | None = None) -> tuple[uvicorn.Server, FrontDoor]:
     """The web server of a state, set up as the real one.
 
     :param log_level: for uvicorn's own logging to the terminal; None leaves logging alone, but for a server
         that cannot start.
+    :return: the server, to be run on the socket of :func:`listen`, and what stands before it.
     """
     front_door = FrontDoor(create_app(state), state)
     config = uvicorn.Config(
         front_door,
-        host=host,
-        port=port,
         timeout_keep_alive=KEEP_ALIVE,
         # A request that hangs in a test is no reason to wait for it at the end.
         timeout_graceful_shutdown=1,
@@ -75,7 +72,14 @@ def uvicorn_server(
     return uvicorn.Server(config), front_door
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """The socket that a server serves.
+
+    :param host: name or IPv4 address to listen on.
+    :param port: port to listen on, 0 for any free one.
+    :raises OSError: when something else listens there.
+    :raises OverflowError: when there is no such port.
+    """
     # asyncio switches Nagle's algorithm off only where it sees that a socket is TCP; left on, every answer
     # on a kept-alive connection takes 40 ms.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -94,7 +98,7 @@ class LocalServer(Handle):
 
     def __init__(self, options: Options | None = None, *, host: str = "127.0.0.1", port: int = 0) -> None:
         self.options = options or Options(one_model=False)
-        self._socket = _listen(host, port)
+        self._socket = listen(host, port)
         super().__init__(f"http://{host}:{self._socket.getsockname()[1]}", self.options.token)
         self._state = State(self.options)
         self._server, self._front_door = uvicorn_server(self._state)

@@ -55,7 +55,8 @@ class DeepchecksLogBatchOperator(UploadOperator):
     :param samples_per_send: most rows a request; None for the connection's setting (10,000 unless set).
     :param timezone: zone of times that name none, an IANA name; None: such times are bad rows.
     :param timestamp_unit: unit of epoch numbers, seconds unless set.
-    :param non_finite: NaN and infinities are sent as ``null``, or make the row ``invalid``.
+    :param non_finite: NaN and infinities are sent as ``null``, or make the row ``invalid``. A prediction or a
+        probability is never null, so there they always make the row invalid.
     :param on_invalid_rows: ``fail`` (nothing more is sent), or ``quarantine``: bad rows go to
         ``quarantine_path`` and the others are sent.
     :param quarantine_path: Parquet file, local or on object storage, for bad rows with their reasons

@@ -37,6 +37,11 @@ class DeepchecksLabelCoverageSensor(WatchSensor):
     :param fail_at_deadline: fail when the deadline passes first; otherwise succeed with what there is.
     :param deepchecks_conn_id: Airflow connection (templated).
     :param deferrable: wait in the triggerer.
+    :raises AirflowFailException: what looking again cannot mend: settings, names, a deadline with
+        ``fail_at_deadline``. With ``soft_fail`` the deadline skips, and the others are raised as
+        ``DeepchecksError``, which does not.
+    :raises AirflowSensorTimeout: the sensor's ``timeout`` passed.
+    :raises DeepchecksError: what it can mend: a server that does not answer.
     """
 
     model_name: str

@@ -50,7 +50,10 @@ DeepchecksLogBatchOperator` or of the labels operator), it waits until every row
     :param allow_unmatched: label receipts: labels whose sample is not stored (yet) are no failure.
     :param deepchecks_conn_id: Airflow connection (templated).
     :param deferrable: wait in the triggerer.
-    :raises DeepchecksConfigError: neither or both of receipt and model, or a value out of range.
+    :raises AirflowFailException: what looking again cannot mend: settings, names, rows refused or lost. With
+        ``soft_fail`` refused rows skip, and the others are raised as ``DeepchecksError``, which does not.
+    :raises AirflowSensorTimeout: the sensor's ``timeout`` passed.
+    :raises DeepchecksError: what it can mend: stalled rows, a server that does not answer.
     """
 
     template_fields = ("receipt", "model_name", "model_version", "deepchecks_conn_id")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock
 from pathlib import Path
@@ -15,7 +16,7 @@ from airflow_provider_deepchecks.exceptions import DeepchecksError
 from example_dags.demo import ledger, runs, stage, warehouse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from airflow_provider_deepchecks.client.api import DeepchecksClient
     from airflow_provider_deepchecks.client.types import WindowCounts
@@ -31,6 +32,15 @@ def window(client: DeepchecksClient, version_id: int, day: date) -> WindowCounts
     """What the server holds of a day, UTC."""
     start = datetime.combine(day, clock.min, tzinfo=UTC)
     return client.window_counts(version_id, start, start + timedelta(days=1))
+
+
+def count(flights: Path, day: date, left: Mapping[date, int], known_until: date | None = None) -> Day:
+    """What the server is to hold of a day: what the warehouse has, and labels that an earlier demo left.
+
+    :param left: labels of each day that the server held before this demo.
+    """
+    counted = warehouse.count(flights, day, known_until)
+    return replace(counted, labeled=max(counted.labeled, left[day]))
 
 
 def entry(
@@ -64,11 +74,11 @@ def entry(
 
 
 def run_all(
-    flights: Path, days: Sequence[date], log: Path, client: DeepchecksClient, versions: dict[str, int]
+    flights: Path, left: Mapping[date, int], log: Path, client: DeepchecksClient, versions: dict[str, int]
 ) -> Iterator[ledger.Entry]:
     """Run day after day, the three DAGs on each, up to the first run that fails."""
-    for day in days:
-        counted = warehouse.count(flights, day)
+    for day in left:
+        counted = count(flights, day, left)
         for dag_id in runs.RECEIPTS:
             done = entry(dag_id, runs.run_day(dag_id, day, log), counted, client, versions)
             print(f"  {dag_id} {day}: {done.state}", flush=True)
@@ -78,12 +88,12 @@ def run_all(
 
 
 def final_faults(
-    flights: Path, days: Sequence[date], client: DeepchecksClient, versions: dict[str, int]
+    flights: Path, left: Mapping[date, int], client: DeepchecksClient, versions: dict[str, int]
 ) -> list[str]:
     """Look once more when all is over: late labels must have reached the days before, in both versions."""
     faults = []
-    for date_ in days:
-        day = warehouse.count(flights, date_, known_until=days[-1])
+    for date_ in left:
+        day = count(flights, date_, left, known_until=max(left))
         for version, samples in ((stage.VERSION, day.flights), (stage.CHALLENGER, day.departed)):
             held = window(client, versions[version], date_)
             if (held.samples, held.labeled) != (samples, day.labeled):
@@ -125,9 +135,10 @@ def demo(home: Path, days: Sequence[date]) -> int:
 
         with DeepchecksHook().get_conn() as client:
             versions = stage.create_model(client)
-            entries = list(run_all(flights, days, log, client, versions))
+            left = {day: window(client, versions[stage.VERSION], day).labeled for day in days}
+            entries = list(run_all(flights, left, log, client, versions))
             over = all(entry.state == "success" for entry in entries)
-            late = final_faults(flights, days, client, versions) if over else []
+            late = final_faults(flights, left, client, versions) if over else []
     print(f"\n{ledger.table(entries)}\n")
     faults = [f"{e.dag_id} {e.day}: {fault}" for e in entries for fault in e.faults()] + late
     if faults:

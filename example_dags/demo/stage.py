@@ -91,7 +91,7 @@ def deepchecks(port: int = 0) -> Iterator[str]:
     :param port: port of the stand-in, 0 for any free one.
     :return: the server, in words.
     """
-    if "AIRFLOW_CONN_DEEPCHECKS_DEFAULT" in os.environ:
+    if os.environ.get("AIRFLOW_CONN_DEEPCHECKS_DEFAULT"):
         yield "the server of AIRFLOW_CONN_DEEPCHECKS_DEFAULT"
         return
     from airflow_provider_deepchecks.local_server.options import Options

@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(ending, signal.default_int_handler)
     # A token that was given to us stays out of the database.
     shown = ["warehouse"]
-    if "AIRFLOW_CONN_DEEPCHECKS_DEFAULT" not in os.environ:
+    if not os.environ.get("AIRFLOW_CONN_DEEPCHECKS_DEFAULT"):
         shown.append("deepchecks_default")
     stage.set_up(chosen.home)
     log = chosen.home / "airflow.log"

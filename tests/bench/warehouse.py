@@ -38,15 +38,7 @@ def postgres(rows: int) -> Iterator[str]:
             }[kind]
             for name, kind in FEATURES.items()
         )
-        with closing(
-            psycopg2.connect(
-                host=service.host,
-                port=service.port,
-                user=service.user,
-                password=service.password,
-                dbname=service.database,
-            )
-        ) as connection:
+        with closing(psycopg2.connect(f"postgresql://{service.login}")) as connection:
             cursor = connection.cursor()
             cursor.execute(
                 f"CREATE UNLOGGED TABLE {TABLE} AS SELECT 'sample-' || lpad(n::text, 9, '0') AS id, "

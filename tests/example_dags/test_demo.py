@@ -6,15 +6,19 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from example_dags.demo import stage
+from example_dags.demo import stage, warehouse
 
 if TYPE_CHECKING:
-    from airflow_provider_deepchecks.local_server.server import LocalServer
+    import pytest
+
+    from airflow_provider_deepchecks.local_server.server import CreatedVersion, LocalServer
 
 ROOT = Path(__file__).parents[2]
 
@@ -96,15 +100,20 @@ def stand_in_token() -> str:
     return DEFAULT_TOKEN
 
 
-def test_demo_finds_a_row_that_does_not_belong(tmp_path: Path, deepchecks_server: LocalServer) -> None:
-    """A server that the connection names is used, and a row too many on it is a fault."""
-    model = deepchecks_server.create_model(
+def flight_model(server: LocalServer) -> CreatedVersion:
+    """The demo's model, as the demo makes it."""
+    return server.create_model(
         stage.MODEL,
         "regression",
         version=stage.VERSION,
         features=stage.FEATURES,
         alerts_delay_labels_ratio=0.9,
     )
+
+
+def test_demo_finds_a_row_that_does_not_belong(tmp_path: Path, deepchecks_server: LocalServer) -> None:
+    """A server that the connection names is used, and a row too many on it is a fault."""
+    model = flight_model(deepchecks_server)
     stranger: dict[str, Any] = {
         "_dc_sample_id": "not in the warehouse",
         "_dc_time": "2013-07-01T00:00:00+00:00",
@@ -116,6 +125,37 @@ def test_demo_finds_a_row_that_does_not_belong(tmp_path: Path, deepchecks_server
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Deepchecks has 981 rows, the warehouse 980" in done.stdout
     assert len(deepchecks_server.stored(stage.MODEL, stage.VERSION)) == 981
+
+
+def test_demo_can_be_run_again_on_a_server(tmp_path: Path, deepchecks_server: LocalServer) -> None:
+    """Labels that became known after a day are there already when the day is run again."""
+    model = flight_model(deepchecks_server)
+    flights = tmp_path / "flights.db"
+    warehouse.load(flights)
+    with closing(sqlite3.connect(flights)) as database:
+        database.row_factory = sqlite3.Row
+        rows = database.execute(
+            "SELECT sample_id AS _dc_sample_id, scheduled_departure AS _dc_time,"
+            f" predicted_arr_delay AS _dc_prediction, {', '.join(stage.FEATURES)} FROM flight_predictions"
+            " WHERE scheduled_departure < '2013-07-02'"
+        ).fetchall()
+        labels = database.execute(
+            "SELECT sample_id AS _dc_sample_id, arr_delay AS _dc_label FROM flight_arrivals"
+            " WHERE arrived_at < '2013-07-04'"
+        ).fetchall()
+    deepchecks_server.call("POST", f"/model-versions/{model.id}/data", [dict(row) for row in rows])
+    deepchecks_server.call("PUT", f"/model/{model.model_id}/labels", [dict(row) for row in labels])
+    done = demo(tmp_path / "home", days=1, connection=deepchecks_server.connection_json)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (predictions,) = cells(done.stdout, "log_flight_predictions")
+    assert predictions[1:5] == ["2013-07-01", "980", "0", "980"]
+
+
+def test_an_empty_connection_names_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for Airflow."""
+    monkeypatch.setenv("AIRFLOW_CONN_DEEPCHECKS_DEFAULT", "")
+    with stage.deepchecks() as server:
+        assert server.startswith("a stand-in")
 
 
 def test_airflow_finds_the_dags_and_nothing_else(tmp_path: Path) -> None:

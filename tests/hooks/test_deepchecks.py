@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -94,12 +95,15 @@ def test_connection_test_without_a_connection():
 
 def test_connection_test_is_bounded(monkeypatch):
     monkeypatch.setattr("airflow_provider_deepchecks.hooks.deepchecks.TEST_SECONDS", 0.3)
-    with RawServer(lambda connection, request: time.sleep(5)) as server:
+    told = threading.Event()
+    with RawServer(lambda connection, request: told.wait(60)) as server:
         fields = {"conn_type": "deepchecks", "host": server.url, "password": "abc.def"}
         monkeypatch.setenv("AIRFLOW_CONN_DEEPCHECKS_DEFAULT", json.dumps(fields))
         started = time.monotonic()
         worked, message = DeepchecksHook().test_connection()
-        assert time.monotonic() - started < 3
+        # The connection's own timeout is 60 s.
+        assert time.monotonic() - started < 30
+        told.set()
     assert not worked
     assert "no answer" in message
 
@@ -324,3 +328,17 @@ def test_retry_of_a_task_sends_nothing_twice(deepchecks_server, version, monkeyp
     assert receipt["already_stored"] == 2
     assert len(deepchecks_server.stored("m", "v1")) == 4
     assert hook.get_ingestion_errors("m") == []
+
+
+@pytest.mark.parametrize("value", [0, 1.5, "100"])
+def test_numbers_that_cannot_be_are_named(deepchecks_server, version, value):
+    hook = DeepchecksHook()
+    with pytest.raises(DeepchecksConfigError, match=f"samples_per_send={value!r}; give a whole number"):
+        hook.log_batch(
+            ["s"], {"x": [1]}, [1], None, [0], samples_per_send=value, model_name="m", model_version="v1"
+        )
+    with pytest.raises(DeepchecksConfigError, match=f"labels_per_send={value!r}; give a whole number"):
+        hook.log_batch_labels(["s"], [1], labels_per_send=value, model_name="m")
+    with pytest.raises(DeepchecksConfigError, match="limit=-1; give a whole number of at least 0"):
+        hook.get_ingestion_errors("m", limit=-1)
+    assert deepchecks_server.stored("m", "v1") == {}

@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the airflow-provider-deepchecks authors
-"""The wheel holds the package and nothing else, and Airflow finds the provider in it."""
+"""The wheel holds the package and nothing else, and Airflow finds the provider in it; the archive of the
+sources holds all that make needs."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
+import tarfile
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 from zipfile import ZipFile
 
-from tests.packaging.processes import run
+from tests.packaging.processes import ROOT, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +49,26 @@ def test_wheel_tells_airflow_and_pytest_where_to_look(wheel: Path) -> None:
     assert "\nLicense-Expression: Apache-2.0\n" in metadata
     assert "\nClassifier: Framework :: Apache Airflow :: Provider\n" in metadata
     assert "\nRequires-Python: >=3.11\n" in metadata
+
+
+def test_source_archive_can_be_made(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", str(tmp_path)]
+    subprocess.run(build, check=True, capture_output=True, timeout=120, cwd=ROOT)
+    (built,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(built) as archive:
+        archive.extractall(tmp_path, filter="data")
+    # Only what it would do. The make that runs the tests has told its own arguments in the environment.
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    done = subprocess.run(
+        ["make", "--dry-run", "demo", "test"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=built.with_name(built.name.removesuffix(".tar.gz")),
+        env=plain,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_airflow_shows_the_provider(clean_python: Path) -> None:
