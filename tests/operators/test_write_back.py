@@ -12,12 +12,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseHook, task
+from airflow.providers.common.compat.sdk import BaseHook, task
 
 from airflow_provider_deepchecks.client.api import DeepchecksClient
 from airflow_provider_deepchecks.delivery.upload import batch as batch_module
 from airflow_provider_deepchecks.exceptions import (
     DeepchecksLostRowsError,
+    DeepchecksMissingConnectionError,
     DeepchecksPayloadTooLargeError,
     DeepchecksServerError,
     DeepchecksStalledError,
@@ -374,7 +375,7 @@ def test_the_end_cannot_be_written(server, statuses, monkeypatch, tmp_path, defe
     assert statuses.counts() == {"stored": 10}
     monkeypatch.delenv("AIRFLOW_CONN_STATUSES")
     ran = sense(receipt, deferrable=deferrable)
-    assert isinstance(ran.errors["sensor"][0], AirflowFailException)
+    assert isinstance(ran.errors["sensor"][0], DeepchecksMissingConnectionError)
     assert "status_conn_id='statuses'" in str(ran.errors["sensor"][0])
 
 

@@ -20,6 +20,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_deepchecks.exceptions import (
     DeepchecksAuthError,
     DeepchecksConfigError,
+    DeepchecksMissingConnectionError,
     DeepchecksServerError,
 )
 from airflow_provider_deepchecks.operators.log_batch import DeepchecksLogBatchOperator
@@ -211,7 +212,6 @@ def test_wrong_arguments(server):
         "model": ({"model_name": "mm"}, "'m'"),
         "number": ({"model_name": "m", "model_version": 7}, "model_version= is int"),
         "unknown_version": ({"model_name": "m", "model_version": "v2"}, "'v1'"),
-        "connection": ({"model_name": "m", "deepchecks_conn_id": "nowhere"}, "deepchecks_conn_id='nowhere'"),
     }
     sensors = {
         f"{name}_{mode}": {**arguments, **MODES[mode]}
@@ -224,6 +224,26 @@ def test_wrong_arguments(server):
         assert (ran.states[name], ran.tries[name]) == ("failed", 1), name
         assert isinstance(ran.errors[name][0], AirflowFailException), name
         assert told in str(ran.errors[name][0]), f"{name}: {ran.errors[name]}"
+
+
+def test_unknown_connection_is_left_to_retries(server):
+    """Airflow says the same when what keeps its connections is away."""
+    sensors = {
+        f"{mode}_{soft_fail}": {
+            "model_name": "m",
+            "deepchecks_conn_id": "nowhere",
+            "soft_fail": soft_fail,
+            **MODES[mode],
+        }
+        for mode in MODES
+        for soft_fail in (False, True)
+    }
+    ran = wait(sensors, retries=1)
+    assert set(ran.states.values()) == {"failed"}
+    assert set(ran.tries.values()) == {2}
+    for name in sensors:
+        assert isinstance(ran.errors[name][0], DeepchecksMissingConnectionError), name
+        assert "deepchecks_conn_id='nowhere'" in str(ran.errors[name][0])
 
 
 def test_wrong_token_is_never_skipped(server, monkeypatch):
