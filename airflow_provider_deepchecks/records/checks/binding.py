@@ -67,7 +67,10 @@ def check_columns(schema: RecordSchema, source: pa.Schema, *, untyped: bool) -> 
         )
     lacking = [name for name, setting in missing.items() if setting is None]
     if lacking:
-        wrong.append(f"The source lacks {named(lacking)}. {nearest(lacking, spare)}".rstrip())
+        wrong.append(
+            f"The source lacks {named(lacking)}, which the version needs: add the columns, or name theirs "
+            f"with column_mapping. {nearest(lacking, spare)}".rstrip()
+        )
     if schema.unknown is not None:
         # What is meant by a misspelt name is told above.
         meant = set(guesses(missing, spare).values())

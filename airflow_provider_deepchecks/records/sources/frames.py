@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -248,7 +248,8 @@ def _whole_column(name: str, values: Any) -> Any:
         return values
     if hasattr(values, "dtype") and hasattr(values, "iloc"):
         return _pandas_series(name, values)
-    if isinstance(values, Mapping | Set | str | bytes):
+    no_sequence = not isinstance(values, Iterable) and not hasattr(values, "__arrow_c_stream__")
+    if no_sequence or isinstance(values, Mapping | Set | str | bytes):
         hint = " (to_dict() gives columns with 'list', or give the frame itself)"
         raise DeepchecksUnusableSourceError(
             f"{where} is of type {type(values).__name__}, which is no sequence of values"

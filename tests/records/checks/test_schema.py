@@ -90,7 +90,8 @@ def test_missing_unknown_and_doubled_columns_are_told_together() -> None:
     message = str(error.value)
     assert "several columns named 'extra'" in message
     assert "timestamp_column='at': the source has no such column; it has 'id', 'guess', 'incme'" in message
-    assert "The source lacks 'income', 'city'. Meant 'incme' for 'income'?" in message
+    assert "The source lacks 'income', 'city', which the version needs" in message
+    assert "column_mapping. Meant 'incme' for 'income'?" in message
     assert "The version does not have 'extra', 'extra'" in message
     assert "column_mapping" in message
 

@@ -16,7 +16,11 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from airflow_provider_deepchecks.exceptions import DeepchecksColumnsError, DeepchecksSourceError
+from airflow_provider_deepchecks.exceptions import (
+    DeepchecksColumnsError,
+    DeepchecksSourceError,
+    DeepchecksUnusableSourceError,
+)
 from airflow_provider_deepchecks.records import batches as bounds
 from airflow_provider_deepchecks.records.sources.source import Source, open_frame, open_source
 
@@ -259,6 +263,14 @@ def test_a_dict_takes_columns_of_every_kind() -> None:
     for unreadable in (5, np.array([1j]), pl.Series([object()])):
         with pytest.raises(DeepchecksSourceError, match="Column 'x'"):
             open_frame({"x": unreadable})
+
+
+@pytest.mark.parametrize("value", [5, 1.5, None, "text", b"bytes", {0: "a"}, {1, 2}])
+def test_what_is_no_sequence_will_never_be_a_column(value: Any) -> None:
+    with pytest.raises(
+        DeepchecksUnusableSourceError, match=r"Column 'x' is of type .* no sequence of values"
+    ):
+        open_frame({"x": value})
 
 
 @pytest.mark.parametrize(
