@@ -16,6 +16,7 @@ from airflow_provider_deepchecks.exceptions import (
     DeepchecksInvalidRowsError,
     DeepchecksLateRowsError,
     DeepchecksLostRowsError,
+    DeepchecksMissingConnectionError,
     DeepchecksNotFoundError,
     DeepchecksPayloadTooLargeError,
     DeepchecksRateLimitError,
@@ -44,6 +45,7 @@ FINAL = [
     DeepchecksRefusedRowsError("m", sample_ids=["a"]),
 ]
 PASSING = [
+    DeepchecksMissingConnectionError("sql_conn_id", "warehouse"),
     DeepchecksServerError("m", status=503, retry_after=2.0),
     DeepchecksConnectionError("m", maybe_received=True),
     DeepchecksTimeoutError("m"),
@@ -77,7 +79,7 @@ def test_trying_again_may_help(error):
 def test_survives_pickling_with_what_it_knows(error):
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is type(error)
-    assert str(copy) == "m"
+    assert str(copy) == str(error)
     assert vars(copy) == vars(error)
 
 
