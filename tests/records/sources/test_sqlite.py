@@ -84,10 +84,12 @@ def test_sqlite_columns_named_twice_are_told(sqlite: Callable[..., Connect]) -> 
 def test_sqlite_can_be_closed_by_another_thread(sqlite: Callable[..., Connect]) -> None:
     connect = sqlite("CREATE TABLE t (a)", "INSERT INTO t VALUES (1)")
     reading: Any = open_query(connect, "SELECT * FROM t", dialect="sqlite").batches()
-    thread = threading.Thread(target=lambda: next(reading))
+    read: list[Any] = []
+    thread = threading.Thread(target=lambda: read.append(next(reading)))
     thread.start()
     thread.join()
     reading.close()
+    assert [batch.to_pylist() for batch in read] == [[{"a": 1}]]
 
 
 def test_tables_are_read_whole(sqlite: Callable[..., Connect]) -> None:
