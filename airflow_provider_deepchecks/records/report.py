@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 
+from airflow_provider_deepchecks.allowance import is_limit, rows_allowed
 from airflow_provider_deepchecks.exceptions import (
     DeepchecksConfigError,
     DeepchecksInvalidRowsError,
@@ -172,12 +173,10 @@ def check_limit(max_invalid_rows: float | None) -> None:
     :param max_invalid_rows: a count (an integer), a share (a float from 0 to 1), or None for no limit.
     :raises DeepchecksConfigError: it is something else.
     """
-    limit = max_invalid_rows
-    if limit is None or (isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0):
-        return
-    if not isinstance(limit, float) or not 0 <= limit <= 1:
+    if max_invalid_rows is not None and not is_limit(max_invalid_rows):
         raise DeepchecksConfigError(
-            f"max_invalid_rows={limit!r} is neither a count (0, 1, 2, ...) nor a share (0.0 to 1.0)."
+            f"max_invalid_rows={max_invalid_rows!r} is neither a count (0, 1, 2, ...) nor a share "
+            "(0.0 to 1.0)."
         )
 
 
@@ -189,11 +188,9 @@ def too_many(bad: int, read: int, max_invalid_rows: float | None, *, complete: b
     :param max_invalid_rows: a count (an integer), a share of the rows read (a float), or None for no limit.
     :param complete: whether all rows are read. A share is told at the end only: the first rows prove nothing.
     """
-    if max_invalid_rows is None:
+    if max_invalid_rows is None or (isinstance(max_invalid_rows, float) and not complete):
         return False
-    if isinstance(max_invalid_rows, int):
-        return bad > max_invalid_rows
-    return complete and bad > int(max_invalid_rows * read + 1e-6)  # 0.29 * 100 is a little less than 29
+    return bad > rows_allowed(max_invalid_rows, read)
 
 
 def _example(row: BadRow) -> str:

@@ -22,6 +22,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
+from airflow_provider_deepchecks.allowance import is_limit, rows_allowed
 from airflow_provider_deepchecks.delivery.receipt import Example, Receipt
 from airflow_provider_deepchecks.exceptions import DeepchecksConfigError
 from airflow_provider_deepchecks.moments import check_seconds
@@ -79,21 +80,17 @@ class SettlementRules:
     def __post_init__(self) -> None:
         if self.verify not in ("auto", "counts", "ids"):
             raise DeepchecksConfigError(f"verify is {self.verify!r}; it is 'auto', 'counts' or 'ids'.")
-        limit = self.max_refused
-        share = isinstance(limit, float) and 0 <= limit <= 1
-        count = isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0
-        if not share and not count:
+        if not is_limit(self.max_refused):
             raise DeepchecksConfigError(
-                f"max_refused is {limit!r}; it is a count of rows (0, 1, ...) or a share (0.0 to 1.0)."
+                f"max_refused is {self.max_refused!r}; it is a count of rows (0, 1, ...) or a share "
+                "(0.0 to 1.0)."
             )
         for name in ("lost_after", "stall_after"):
             check_seconds(name, getattr(self, name), zero=True)
 
     def allowed_refusals(self, rows: int) -> int:
         """How many of ``rows`` may be refused."""
-        if isinstance(self.max_refused, float):
-            return int(rows * self.max_refused + 1e-6)  # 0.29 * 100 is a little less than 29
-        return self.max_refused
+        return rows_allowed(self.max_refused, rows)
 
 
 @dataclass(frozen=True)
