@@ -123,6 +123,17 @@ def test_connection_is_reused_and_dropped_before_the_server_closes_it(transport,
         assert server.connections == 2
 
 
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_connection_is_not_used_again_after_a_server_error(transport, status):
+    with RawServer(answering(answer(status), OK, OK)) as server:
+        client = transport(server.url)
+        with pytest.raises(DeepchecksServerError):
+            client.send("GET", "/backend-version", expected="json")
+        client.read("/backend-version")
+        client.read("/backend-version")
+        assert server.connections == 2
+
+
 def test_idle_limit_is_below_the_servers():
     assert module.IDLE_SECONDS < 5.0
 
