@@ -22,8 +22,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class QuoteGuard:
-    """The bytes of a CSV, from its header line on, as a file that Arrow reads; raises before the end of
-    swallowed rows is handed out.
+    """The bytes of a CSV, from its header line on; raises before the end of swallowed rows is handed out.
 
     :param stream: the bytes, without compression.
     :param name: of the file, for messages.
@@ -31,7 +30,6 @@ class QuoteGuard:
     """
 
     def __init__(self, stream: Any, name: str, delimiter: str) -> None:
-        self.closed = False
         self._stream = stream
         self._name = name
         ends = np.zeros(256, dtype=bool)
@@ -45,6 +43,11 @@ class QuoteGuard:
         self._inside = False
         self._line = 1
         self._opened = 1
+
+    @property
+    def inside(self) -> bool:
+        """Whether what was read last ended in a quoted field."""
+        return self._inside ^ bool(len(self._held) % 2)
 
     def read(self, size: int = -1) -> bytes:
         """Read so many bytes, fewer only at the end.
@@ -67,10 +70,6 @@ class QuoteGuard:
         kept = text.lstrip(b"\r\n")
         self._line += self._lines(text, 0, len(text) - len(kept))
         return kept
-
-    def close(self) -> None:
-        """Leave the stream to whoever opened it."""
-        self.closed = True
 
     def _end(self) -> None:
         text, self._held = self._held + b"\n", b""

@@ -14,6 +14,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 
 from airflow_provider_deepchecks.exceptions import DeepchecksSourceError, DeepchecksUnusableSourceError
+from airflow_provider_deepchecks.records.sources.csv_blocks import (
+    BLOCK_BYTES,
+    ROW_BYTES,
+    CsvBlocks,
+    bounded_rows,
+)
 from airflow_provider_deepchecks.records.sources.csv_quotes import QuoteGuard
 from airflow_provider_deepchecks.records.sources.ipc_ends import MAGIC, WatchedStream, is_footer, is_one_file
 from airflow_provider_deepchecks.records.sources.json_numbers import LongIntegers
@@ -21,11 +27,6 @@ from airflow_provider_deepchecks.records.sources.json_numbers import LongInteger
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Bytes of text parsed at a time; a row of CSV must fit in it. Measured: of 1 and 4 MiB the smaller is the
-#: faster one, and takes 135 MiB for 1,000,000 rows instead of 274.
-BLOCK_BYTES = 2**20
-#: Longest line of JSON; a row of more than 900 kB cannot be sent anyway.
-LINE_BYTES = 16 * BLOCK_BYTES
 #: Bytes read at a time from each column of a Parquet file, so that the size of its row groups does not
 #: matter.
 PARQUET_BUFFER_BYTES = 2**18
@@ -194,9 +195,9 @@ class Csv:
         """Block by block."""
         from pyarrow import csv as arrow_csv
 
-        with file.open() as stream, small_rows(file.name, "; or is a quote in it one too many?"):
-            guard: Any = QuoteGuard(stream, file.name, self.delimiter)
-            source: Any = pa.PythonFile(guard, mode="r")
+        with file.open() as stream, bounded_rows(file.name, "; or is a quote in it one too many?"):
+            blocks: Any = CsvBlocks(QuoteGuard(stream, file.name, self.delimiter))
+            source: Any = pa.PythonFile(blocks, mode="r")
             try:
                 reader = arrow_csv.open_csv(source, **self._options(schema))
             except pa.ArrowInvalid as error:
@@ -213,7 +214,7 @@ class Csv:
 
         types = {field.name: field.type for field in schema}
         return {
-            "read_options": csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
+            "read_options": csv.ReadOptions(use_threads=False, block_size=ROW_BYTES),
             "parse_options": csv.ParseOptions(
                 delimiter=self.delimiter,
                 newlines_in_values=True,
@@ -227,24 +228,6 @@ class Csv:
                 quoted_strings_can_be_null=False,
             ),
         }
-
-
-@contextmanager
-def small_rows(where: str, hint: str = "") -> Iterator[None]:
-    """Say what Arrow means when a row of CSV is larger than a block.
-
-    :param where: what is read, for the error.
-    :param hint: what else it can be.
-    """
-    try:
-        yield
-    except pa.ArrowInvalid as error:
-        if "straddling" not in str(error):
-            raise
-        raise DeepchecksSourceError(
-            f"{where} has a row of more than {BLOCK_BYTES:,} bytes; Deepchecks takes rows of up to 900 kB"
-            f"{hint}"
-        ) from error
 
 
 class JsonLines:
@@ -342,8 +325,8 @@ def _line_blocks(stream: Any) -> Iterator[bytes]:
         end = data.rfind(b"\n") + 1
         if end == 0:
             rest += data
-            if len(rest) > LINE_BYTES:
-                raise DeepchecksSourceError(f"A line of more than {LINE_BYTES:,} bytes; is this JSON lines?")
+            if len(rest) > ROW_BYTES:
+                raise DeepchecksSourceError(f"A line of more than {ROW_BYTES:,} bytes; is this JSON lines?")
             continue
         block, rest = rest + data[:end], data[end:]
         if block.strip():

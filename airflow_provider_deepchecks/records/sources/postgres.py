@@ -17,8 +17,13 @@ import pyarrow as pa
 from airflow_provider_deepchecks.exceptions import DeepchecksSourceError
 from airflow_provider_deepchecks.records.batches import no_rows, unique_names
 from airflow_provider_deepchecks.records.casts.objects import ANY_DECIMAL, NAIVE_TIME, UTC_TIME
+from airflow_provider_deepchecks.records.sources.csv_blocks import (
+    ROW_BYTES,
+    CsvBlocks,
+    PairedQuotes,
+    bounded_rows,
+)
 from airflow_provider_deepchecks.records.sources.cursors import Batches, Statement, close_quietly, execute
-from airflow_provider_deepchecks.records.sources.formats import BLOCK_BYTES, small_rows
 from airflow_provider_deepchecks.records.sources.postgres_drivers import Psycopg2, Psycopg3
 from airflow_provider_deepchecks.records.sources.postgres_values import Lists, batches, numbers, times
 from airflow_provider_deepchecks.records.sources.rows import tuple_batches
@@ -158,7 +163,7 @@ def read(connection: Any, statement: Statement) -> Batches:
     stream = driver.copy(f"COPY ({select}) TO STDOUT (FORMAT csv, ENCODING 'UTF8')")
     parsed = _parsed(stream, columns)
     try:
-        with small_rows("The result"):
+        with bounded_rows("The result"):
             # Not `yield from`: stopped early, it would end the parser before the stream, and Arrow's reader
             # waits in its destructor for what it reads ahead.
             for batch in parsed:  # noqa: UP028
@@ -184,12 +189,12 @@ def _parsed(stream: Stream, columns: list[Column]) -> Iterator[pa.RecordBatch]:
     from pyarrow import csv
 
     names = [column.name for column in columns]
-    file: Any = stream
-    source: Any = pa.PythonFile(file, mode="r")
+    blocks: Any = CsvBlocks(PairedQuotes(stream))
+    source: Any = pa.PythonFile(blocks, mode="r")
     try:
         reader = csv.open_csv(
             source,
-            csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=names),
+            csv.ReadOptions(use_threads=False, block_size=ROW_BYTES, column_names=names),
             # An empty line is a row whose one column is null.
             csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
             csv.ConvertOptions(

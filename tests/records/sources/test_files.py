@@ -423,8 +423,8 @@ def test_csv_is_not_mixed_with_typed_files(tmp_path: Path) -> None:
         ("rows.csv", "a,ä\n1,2\n".encode("latin-1"), "not UTF-8 text .*; write it as UTF-8"),
         ("rows.csv", b"a;b\n1;2\n", "one column, 'a;b', and seems to be separated by ';'; write .* commas"),
         ("rows.tsv", b"a,b\n1,2\n", "separated by ','; .* with tabs as .tsv"),
-        ("rows.csv", b"a,b\n1," + b"x" * 3_000_000 + b"\n", "a row of more than 1,048,576 bytes"),
-        ("rows.csv", b"a,b\n1,2\n2," + b"x" * 3_000_000 + b"\n", "a row of more than 1,048,576 bytes"),
+        ("rows.csv", b"a,b\n1," + b"x" * 40_000_000 + b"\n", "a row of more than 16,777,216 bytes"),
+        ("rows.csv", b"a,b\n1,2\n2," + b"x" * 40_000_000 + b"\n", "a row of more than 16,777,216 bytes"),
         ("rows.jsonl", b'[{"a":1}]\n', "one JSON array"),
         ("rows.json", b'{"a":1}\n{"a":\n', "row 2: JSON parse error"),
         ("rows.jsonl", b'{"a":"x"}\n\n{"a":"\\ud800"}\n', "row 2: .*surrogate"),
@@ -456,7 +456,7 @@ def test_a_type_that_changes_in_a_later_block_is_told(
 
 def test_a_line_without_end_is_no_json_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(formats, "BLOCK_BYTES", 8)
-    monkeypatch.setattr(formats, "LINE_BYTES", 100)
+    monkeypatch.setattr(formats, "ROW_BYTES", 100)
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"a":"' + b"x" * 200 + b'"}')
     with pytest.raises(DeepchecksSourceError, match="A line of more than 100 bytes"):

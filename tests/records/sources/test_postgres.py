@@ -235,7 +235,7 @@ def test_postgres_connections_set_to_autocommit_or_dicts_read_the_same(postgres:
         ("SELECT 1/(i-5000) AS a FROM generate_series(1, 9000) i", "division by zero"),
         ("SELEC 1", "syntax error"),
         ("SHOW ALL", "syntax error"),
-        ("SELECT 1 AS n, repeat('x', 3000000) AS s", "a row of more than 1,048,576 bytes"),
+        ("SELECT 1 AS n, repeat('x', 40000000) AS s", "a row of more than 16,777,216 bytes"),
         (
             "SELECT CASE i WHEN 2 THEN ARRAY[[1]] ELSE ARRAY[1] END AS m FROM generate_series(1, 2) i",
             "does not hold list",
@@ -265,6 +265,14 @@ def sent_and_bad(
 
 
 ROW = "SELECT i AS id, TIMESTAMPTZ '2026-01-01 10:00:00+00' + i * interval '1 s' AS at, 1.5::float8 AS guess"
+
+
+def test_postgres_rows_too_long_to_send_are_named(postgres: Connect) -> None:
+    sql = f"{ROW}, repeat('x', CASE i WHEN 2 THEN 5000000 ELSE 3 END) AS x FROM generate_series(1, 3) i"
+    source = open_query(postgres, sql, dialect="postgresql", order_by=["at", "id"])
+    rows, bad = sent_and_bad(source, {"x": "text"})
+    assert [(row["_dc_sample_id"], row["x"]) for row in rows] == [("1", "xxx"), ("3", "xxx")]
+    assert list(bad) == ["2"]
 
 
 @pytest.mark.parametrize("non_finite", ["null", "invalid"])
