@@ -189,7 +189,7 @@ class DeepchecksRefusedRowsError(DeepchecksError):
 
 
 class DeepchecksLostRowsError(DeepchecksError):
-    """The server's consumer is idle, and rows it answered 200 to are neither stored nor listed as refused.
+    """Nothing is pending, and rows the server answered 200 to are neither stored nor listed as refused.
 
     Sending them again is safe (the first write wins), so a retry may mend it.
     """

@@ -81,7 +81,8 @@ class DeepchecksLogBatchOperator(UploadOperator):
         cannot decide; ``ids`` always, up to 500,000 rows, and lets nothing pass without.
     :param wait_timeout: seconds to wait for the server.
     :param poll_interval: seconds between two looks while waiting.
-    :param lost_after: seconds of an idle server after which rows that are neither stored nor listed are lost.
+    :param lost_after: seconds after the upload after which rows that are neither stored nor listed are lost,
+        where none is pending.
     :param stall_after: seconds without movement after which pending rows are stalled.
     :param ids_path: Parquet file for the sample ids that were sent, so that a sensor or a deferred wait can
         compare ids (templated).

@@ -45,7 +45,8 @@ DeepchecksLogBatchOperator` or of the labels operator), it waits until every row
         500,000 rows, and lets nothing pass without. Ids name what is missing, and other runs in the same
         window cannot disturb them.
     :param quiet_polls: without a receipt: polls in a row that must see nothing pending.
-    :param lost_after: seconds of an idle server after which rows that are neither stored nor listed are lost.
+    :param lost_after: seconds after the upload after which rows that are neither stored nor listed are lost,
+        where none is pending.
     :param stall_after: seconds without movement after which pending rows are stalled.
     :param allow_unmatched: label receipts: labels whose sample is not stored (yet) are no failure.
     :param deepchecks_conn_id: Airflow connection (templated).

@@ -96,8 +96,9 @@ def observe(client: DeepchecksClient, receipt: Receipt, ids: Ids | None = None) 
     :param ids: the ids sent; without them every row listed since the upload began, of this version and with a
         time in the receipt's window, is taken for ours.
     """
-    counts = _counts(client, receipt)
+    # First what is pending, then what is in: what comes in between must not look as if it never came.
     status = _status(client, receipt)
+    counts = _counts(client, receipt)
     now = client.server_now()
     seen = Observation(
         server_now=now,

@@ -11,8 +11,8 @@ Counts cannot tell our rows from those of other runs in the same window. When mo
 only the ids themselves prove anything (:attr:`Settlement.needs_ids`), and where they are at hand they are
 compared in any case.
 
-One look is enough: the server's clock and its ``last_update_time`` tell how long the consumer has been idle,
-so a sensor in reschedule mode needs no memory.
+One look is enough: the server's clock, its pending rows and its ``last_update_time`` tell whether the
+consumer is through, so a sensor in reschedule mode needs no memory.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ _EXAMPLES = 5
 #: Labels a second that a consumer takes at least, half of what was measured for samples (20,000 in 17.7 s):
 #: nothing tells how many labels are queued.
 _LABELS_PER_SECOND = 500
+#: After the last sample of an upload its last labels may be queued for a moment: the consumer takes turns.
+_TURN = timedelta(seconds=60)
 
 Verify = Literal["auto", "counts", "ids"]
 
@@ -49,7 +51,7 @@ class State(StrEnum):
     WAITING = "waiting"
     #: All rows are accounted for, and more were refused than allowed.
     REFUSED = "refused"
-    #: The consumer is idle, and rows are neither stored nor listed.
+    #: The consumer is through, and rows are neither stored nor listed.
     LOST = "lost"
     #: Rows are pending and have not moved for a set time.
     STALLED = "stalled"
@@ -60,9 +62,9 @@ class SettlementRules:
     """What counts as settled, lost, stalled.
 
     :param max_refused: rows the server may refuse: a count (int) or a share of the rows sent (float, 0 to 1).
-    :param lost_after: seconds of an idle consumer after which unaccounted rows are lost. Queued rows show as
-        pending only some seconds after the upload (measured: 2 to 3 s), and an idle consumer looks the same
-        until then.
+    :param lost_after: seconds after the upload after which unaccounted rows are lost where none is pending.
+        Queued rows show as pending only some seconds after the upload (measured: 2 to 3 s), and a consumer
+        that is through looks the same until then.
     :param stall_after: seconds without movement after which pending rows are stalled.
     :param verify: ``auto`` compares the ids where they are at hand and few enough, ``counts`` only where
         counts cannot decide; with ``ids`` nothing passes unless they were compared.
@@ -115,13 +117,18 @@ class Settlement:
 
 @dataclass(frozen=True)
 class _Account:
-    """Where the sent rows are. ``stored + already + refused + open == sent``."""
+    """Where the sent rows are. ``stored + already + refused + open == sent``.
+
+    :param surplus: more is there or listed than ours can be.
+    :param unclear: those open could be the ones that are listed.
+    """
 
     stored: int
     already: int
     refused: int
     open: int
     surplus: bool = False
+    unclear: bool = False
 
 
 def settle(receipt: Receipt, seen: Observation, rules: SettlementRules) -> Settlement:
@@ -159,7 +166,7 @@ def _settle_samples(receipt: Receipt, seen: Observation, rules: SettlementRules)
         return _all_in(receipt, account, seen.refused, seen, rules)
     # Ours could all be in; other runs' rows in the window, or the caller's wish, ask for the ids.
     why = "other runs send to this window" if account.surplus else "the ids are still to be compared"
-    if not _idle(receipt, seen, rules):
+    if not _passed_over(receipt, seen, rules):
         text = f"{why}, so it is not known yet whether all of ours are in"
         return _settlement(State.WAITING, receipt, account, seen, text, needs_ids=True)
     return _settlement(
@@ -195,7 +202,8 @@ def _sample_account(receipt: Receipt, seen: Observation) -> _Account:
     already = sent - stored - refused - still_open
     undone = min(receipt.resent, seen.refused_for_time)
     told = delta + seen.refused_count + seen.duplicate_count - max(ambiguous, undone)
-    return _Account(stored, already, refused, still_open, surplus=told > sent)
+    unclear = still_open > 0 and delta + seen.refused_count + seen.duplicate_count >= sent
+    return _Account(stored, already, refused, still_open, surplus=told > sent, unclear=unclear)
 
 
 def _settle_labels(
@@ -282,9 +290,15 @@ def _labels_by_counts(receipt: Receipt, seen: Observation, rest: int, excused: i
 
 
 def _labels_may_come(receipt: Receipt, seen: Observation, rules: SettlementRules) -> bool:
-    """Whether labels can still be queued: nothing tells, but they follow the samples, and take their time."""
-    sent = receipt.finished_at + timedelta(seconds=receipt.sent / _LABELS_PER_SECOND)
-    last = max(sent, seen.last_update) if receipt.samples_known else sent
+    """Whether labels can still be queued: nothing tells, but they follow the samples, and take their time.
+
+    Other runs may keep the consumer at work for ever: once nothing is pending, what it does later is not for
+    this upload.
+    """
+    last = receipt.finished_at + timedelta(seconds=receipt.sent / _LABELS_PER_SECOND)
+    at_work = seen.pending_rows > 0 or seen.server_now - seen.last_update < _TURN
+    if receipt.samples_known and at_work:
+        last = max(last, seen.last_update)
     return seen.server_now - last < timedelta(seconds=rules.lost_after)
 
 
@@ -316,21 +330,20 @@ def _all_in(
 
 def _not_all_in(receipt: Receipt, account: _Account, seen: Observation, rules: SettlementRules) -> Settlement:
     gap = f"{account.open:,} of {receipt.waiting:,} rows are neither stored nor listed as refused"
-    if not seen.errors_read and seen.pending_rows == 0:
-        gap += " as far as the server's list was read"
-    quiet = seen.pending_rows == 0 and seen.errors_read
-    after = timedelta(seconds=rules.lost_after)
-    # Other runs keep the consumer busy for ever: what it has passed over it will not store.
-    passed_over = quiet and seen.proof is not None and seen.server_now - receipt.finished_at >= after
-    if (quiet and _idle(receipt, seen, rules)) or passed_over:
+    if _passed_over(receipt, seen, rules):
         ids = f" (first ids: {', '.join(seen.proof.missing[:_EXAMPLES])})" if seen.proof else ""
+        why = f"and nothing is pending {rules.lost_after:g} s after the upload: the server lost them"
+        if not seen.errors_read:
+            why = (
+                "as far as the server's list of errors was read, which is too long: nobody knows whether "
+                "they are in. Upload fewer rows at once"
+            )
         return _settlement(
             State.LOST,
             receipt,
             account,
             seen,
-            f"{gap}{ids}, and the server has had nothing to do with them for {rules.lost_after:g} s: it lost "
-            "them. Run the task again: rows that are in stay as they are",
+            f"{gap}{ids}, {why}. Run the task again: rows that are in stay as they are",
             needs_ids=seen.proof is None,
         )
     still = seen.server_now - max(seen.last_update, receipt.finished_at)
@@ -344,16 +357,18 @@ def _not_all_in(receipt: Receipt, account: _Account, seen: Observation, rules: S
             f"{still.total_seconds():,.0f} s: the server's consumer is stuck. Look at the server, then run "
             "the task again",
         )
-    ask = quiet and seen.server_now - receipt.finished_at >= after
     text = f"{gap} yet, {seen.pending_rows:,} pending"
-    return _settlement(State.WAITING, receipt, account, seen, text, needs_ids=ask)
+    return _settlement(State.WAITING, receipt, account, seen, text, needs_ids=account.unclear)
 
 
-def _idle(receipt: Receipt, seen: Observation, rules: SettlementRules) -> bool:
-    """Whether the consumer has had nothing to do for ``lost_after`` seconds, and the upload is as long
-    over."""
-    since = seen.server_now - max(seen.last_update, receipt.finished_at)
-    return seen.pending_rows == 0 and since >= timedelta(seconds=rules.lost_after)
+def _passed_over(receipt: Receipt, seen: Observation, rules: SettlementRules) -> bool:
+    """Whether the consumer is through with the upload: what it has not stored by now it will not store.
+
+    Other runs may keep it at work for ever, so it need not be idle. That nothing is pending tells something
+    only some time after the upload.
+    """
+    after = timedelta(seconds=rules.lost_after)
+    return seen.pending_rows == 0 and seen.server_now - receipt.finished_at >= after
 
 
 def _settlement(

@@ -108,6 +108,33 @@ def test_a_lost_poll_is_found_and_a_retry_mends_it(
     assert len(queue.stored("m", "v1")) == 1200
 
 
+def test_a_lost_poll_is_found_though_others_keep_the_consumer_at_work(
+    queue: LocalServer, queue_client: DeepchecksClient
+) -> None:
+    queue.lose_next_poll()
+    receipt = upload(queue, queue_client, 30)
+    queue.wait_until_idle()
+    for n in range(3):
+        wait(queue, queue_client, 30)
+        uploader(queue_client, FastClock(queue)).run(stream(rows(2, first=100 + 2 * n)))
+        queue.wait_until_idle()
+    lost = look(queue_client, receipt, RULES)
+    assert (lost.state, lost.receipt.waiting) == (State.LOST, 30)
+
+
+def test_rows_that_an_attempt_before_stored_with_another_time_settle_at_once(
+    version: CreatedVersion, client: DeepchecksClient, clock: FastClock
+) -> None:
+    """As rows without a time of their own get one in each attempt."""
+    uploader(client, clock).run(stream(rows(4)))
+    with SentIds() as ids:
+        again = uploader(client, clock, ids=ids, options={"repeated": True})
+        receipt = again.run(stream(rows(10, start=START + timedelta(hours=1))))
+        settled = look(client, receipt, AUTO, ids)
+    assert settled.state is State.SETTLED
+    assert (settled.receipt.stored, settled.receipt.already_stored) == (6, 4)
+
+
 def test_the_ids_name_the_lost_rows(queue: LocalServer, queue_client: DeepchecksClient) -> None:
     with SentIds() as ids:
         queue.lose_next_poll()
@@ -651,5 +678,8 @@ def test_a_list_that_is_too_long_proves_no_loss(
     deepchecks_server.clock.advance(1_000)
     client.backend_version()
     cut = look(client, receipt, RULES)
-    assert cut.state is State.WAITING
-    assert "as far as the server's list was read" in cut.message
+    assert cut.state is State.LOST
+    assert "as far as the server's list of errors was read" in cut.message
+    with SentIds() as ids:
+        ids.add(rows(10))
+        assert look(client, receipt, AUTO, ids).state is State.SETTLED

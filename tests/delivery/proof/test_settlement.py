@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,17 +92,23 @@ def test_rows_refused_while_sending_count_too() -> None:
     assert counts(done) == (10, 0, 2, 0)
 
 
-def test_lost_needs_an_idle_consumer_and_time() -> None:
+def test_lost_needs_a_consumer_that_is_through_and_time() -> None:
     assert settle(receipt(), seen(59, samples=7), RULES).state is State.WAITING
-    assert settle(receipt(), seen(90, samples=7, moved=31), RULES).state is State.WAITING
-    lost = settle(receipt(), seen(91, samples=7, moved=31), RULES)
+    assert settle(receipt(), seen(90, samples=7, pending=1, moved=31), RULES).state is State.WAITING
+    lost = settle(receipt(), seen(60, samples=7, moved=59), RULES)
     assert lost.state is State.LOST
     assert counts(lost) == (7, 0, 0, 3)
     assert "3 of 10 rows" in lost.message
 
 
-def test_lost_waits_for_the_listing() -> None:
-    assert settle(receipt(), seen(100, samples=7, errors_read=False), RULES).state is State.WAITING
+def test_a_listing_too_long_to_be_read_says_so_and_ends_the_wait() -> None:
+    cut = seen(100, samples=7, errors_read=False)
+    ended = settle(receipt(), cut, RULES)
+    assert (ended.state, ended.needs_ids) == (State.LOST, True)
+    assert "nobody knows whether they are in" in ended.message
+    assert "lost them" not in ended.message
+    proven = replace(cut, proof=IdProof(stored=10))
+    assert settle(receipt(), proven, RULES).state is State.SETTLED
 
 
 def test_pending_rows_that_do_not_move_are_stalled() -> None:
@@ -113,8 +121,7 @@ def test_pending_rows_that_do_not_move_are_stalled() -> None:
 
 def test_one_pending_row_stalls_and_none_does_not() -> None:
     assert settle(receipt(), seen(200, samples=9, pending=1), RULES).state is State.STALLED
-    unread = seen(200, samples=9, pending=0, errors_read=False)
-    assert settle(receipt(), unread, RULES).state is State.WAITING
+    assert settle(receipt(), seen(200, samples=9, pending=0), RULES).state is State.LOST
 
 
 def test_pending_rows_stuck_for_ever_do_not_matter_when_ours_are_in() -> None:
@@ -155,6 +162,14 @@ def test_every_row_of_a_proof_has_its_place() -> None:
     assert counts(settle(receipt(resent=1), look, RULES)) == (4, 2, 2, 2)
 
 
+def test_ids_are_asked_for_where_a_listing_can_mean_two_things() -> None:
+    """Four of those sent again are listed: stored by this upload, or before it with another time."""
+    asked = settle(receipt(resent=10), seen(samples=6, duplicate_count=4), RULES)
+    assert (asked.state, asked.needs_ids) == (State.WAITING, True)
+    some = settle(receipt(resent=10), seen(samples=5, duplicate_count=4), RULES)
+    assert (some.state, some.needs_ids) == (State.WAITING, False)
+
+
 def test_only_listed_rows_can_be_ambiguous() -> None:
     look = seen(samples=8, duplicate_count=1, refused_count=1)
     assert counts(settle(receipt(resent=5), look, RULES)) == (8, 0, 1, 1)
@@ -193,8 +208,9 @@ def test_rows_listed_for_others_make_counts_useless() -> None:
 
 def test_rows_are_lost_on_a_busy_server_too() -> None:
     """Other runs keep the consumer at work; what it has passed over long ago it will not store."""
-    asked = settle(receipt(), seen(100, samples=8, moved=99), RULES)
-    assert (asked.state, asked.needs_ids) == (State.WAITING, True)
+    for others in (0, 5):  # of their rows in our window
+        asked = settle(receipt(), seen(100, samples=8 + others, moved=99), RULES)
+        assert (asked.state, asked.needs_ids) == (State.LOST, True)
     holes = IdProof(stored=8, missing_count=2, missing=("a", "b"))
     for after, pending, state in ((59, 0, State.WAITING), (100, 7, State.WAITING), (100, 0, State.LOST)):
         look = seen(after, samples=8, pending=pending, moved=after - 1, proof=holes)

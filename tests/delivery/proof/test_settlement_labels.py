@@ -78,6 +78,20 @@ def test_labels_by_themselves_are_sent_to_replace_others() -> None:
         assert settle(labels(labeled_before=before), look, RULES).state is State.LOST
 
 
+def test_labels_are_waited_for_while_the_consumer_is_at_the_samples() -> None:
+    both = receipt(labels=labels(samples_known=True))
+    for after, pending, moved, state in (
+        (119, 0, 0, State.WAITING),
+        (300, 0, 250, State.WAITING),
+        (300, 7, 179, State.LOST),
+        (300, 7, 181, State.WAITING),
+        # Other runs keep it at work, and it is through with ours.
+        (300, 0, 239, State.LOST),
+    ):
+        look = seen(after, samples=10, pending=pending, moved=moved, labeled_in_window=4)
+        assert settle(both, look, counting(lost_after=120)).state is state
+
+
 def test_samples_labelled_throughout_prove_no_more_labels_than_there_were() -> None:
     """Two had one before, and ten were sent: the six that do not show cannot all have replaced one."""
     sent = labels(labeled_before=2, samples_known=True)
