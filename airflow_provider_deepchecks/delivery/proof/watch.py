@@ -129,7 +129,14 @@ class ReceiptWatch:
     kind: ClassVar[str] = "receipt"
 
     def look(self, client: DeepchecksClient, watched_for: float, find_path: FindPath) -> Sighting:
-        settlement = look(client, Receipt.from_dict(self.receipt), self.rules, find_path=find_path)
+        receipt = Receipt.from_dict(self.receipt)
+        if receipt.server != client.settings.base_url:
+            # Its ids mean other models there, and small ones are on any server.
+            raise DeepchecksConfigError(
+                f"The receipt is of an upload to {receipt.server}, and this connection leads to "
+                f"{client.settings.base_url}. Give deepchecks_conn_id= of the upload."
+            )
+        settlement = look(client, receipt, self.rules, find_path=find_path)
         message = settlement.message
         if settlement.state is State.SETTLED:
             message = f"{settlement.receipt.summary()}."

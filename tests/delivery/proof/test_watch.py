@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -125,6 +126,14 @@ def test_receipt(client, version, clock):
     assert sighting.state == State.SETTLED
     assert sighting.result["stored"] == 5
     assert "5 rows read = 5 stored" in sighting.message
+
+
+def test_another_server_proves_nothing_of_a_receipt(client, version, clock):
+    """The same model and rows are there under the same ids."""
+    receipt = uploader(client, clock).run(stream(rows(5)))
+    elsewhere = replace(receipt, server="https://deepchecks.example.com")
+    with pytest.raises(DeepchecksConfigError, match=r"deepchecks\.example\.com.*deepchecks_conn_id"):
+        ReceiptWatch(elsewhere.to_dict(), SettlementRules()).look(client, 0.0, str)
 
 
 def test_receipt_with_ids(client, version, clock, tmp_path):
