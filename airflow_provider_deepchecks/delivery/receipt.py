@@ -58,9 +58,10 @@ class Receipt:
     :param labeled_before_each: the same for each of ``version_ids``, where there are several: a label shows
         in every version that holds its sample.
     :param null_labels: labels sent that take a label back (labels only); no count shows those.
-    :param unmatched: labels only: so many of those stored were seen on no sample of the window, which
-        ``allow_unmatched`` let pass. The server keeps them until their sample comes. Counts cannot tell them
-        from labels that replace others, or that are lost.
+    :param unmatched: labels only: so many of those stored were seen on no sample of the window: the server
+        refused the sample or has it with another time, or ``allow_unmatched`` let them pass. The server keeps
+        them until their sample comes. Counts cannot tell them from labels that replace others, or that are
+        lost.
     :param samples_known: labels only: all these sample ids are known to be stored, so each label must show
         up.
     :param started_at: by the server's clock (UTC).

@@ -234,13 +234,13 @@ def _settle_labels(
         return _all_in(replace(receipt, unmatched=unmatched), account, seen.labels_refused, seen, rules)
 
     if rules.verify == "counts" and counted:
-        return all_in(0)
+        return all_in(min(excused, rest - visible))
     accepted = rules.allow_unmatched and not receipt.samples_known
     if seen.label_proof is not None:
         unmatched = max(0, seen.label_proof.elsewhere - _outside(seen, 0))
         gone = seen.label_proof.missing_count + (0 if accepted else unmatched)
         if not gone:
-            return all_in(unmatched)
+            return all_in(seen.label_proof.elsewhere)
         found = min(visible, rest - gone)
         still_open = _Account(found, rest - gone - found, refused, gone)
         text = f"{gone:,} of {receipt.waiting:,} labels are on no sample, or it has another one"

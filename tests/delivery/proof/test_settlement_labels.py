@@ -231,7 +231,13 @@ def test_labels_of_refused_samples_are_not_lost() -> None:
     both = receipt(labels=labels(10, samples_known=True))
     lenient = counting(max_refused=1, lost_after=60)
     look = seen(100, samples=9, refused_count=1, labeled_in_window=9)
-    assert settle(both, look, lenient).state is State.SETTLED
+    done = settle(both, look, lenient)
+    assert done.state is State.SETTLED
+    assert done.receipt.labels is not None
+    assert (counts(replace(done, receipt=done.receipt.labels)), done.receipt.labels.unmatched) == (
+        (10, 0, 0, 0),
+        1,
+    )
 
 
 def test_a_label_is_only_excused_by_a_sample_that_had_one() -> None:
@@ -262,4 +268,7 @@ def test_labels_of_samples_that_the_ids_do_not_show_are_not_lost() -> None:
         proof=IdProof(stored=8, refused=1, elsewhere=1),
         label_proof=IdProof(stored=5, elsewhere=1),
     )
-    assert settle(both, look, SettlementRules(max_refused=1)).state is State.SETTLED
+    done = settle(both, look, SettlementRules(max_refused=1))
+    assert done.state is State.SETTLED
+    assert done.receipt.labels is not None
+    assert done.receipt.labels.unmatched == 1, "nobody saw it"
