@@ -163,7 +163,11 @@ class Uploader:
 
     def _fingerprint(self) -> str:
         target = self._target
-        where = f"{target.version_id}" if isinstance(target, SampleTarget) else f"labels of {target.model_id}"
+        if isinstance(target, SampleTarget):
+            where = f"{target.version_id}"
+        else:
+            # Labels were counted in these versions before.
+            where = f"labels of {target.model_id}, {target.version_ids}"
         return f"{self._client.settings.base_url}|{where}|{self._options.fingerprint}"
 
     def _open(self, progress: Progress) -> None:

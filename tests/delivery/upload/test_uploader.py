@@ -407,6 +407,20 @@ def test_labels_resume_too(
     assert look(client, receipt, RULES).state is State.SETTLED
 
 
+def test_labels_of_a_version_made_meanwhile_make_up_for_no_lost_ones(
+    deepchecks_server: LocalServer, version: CreatedVersion, client: DeepchecksClient, clock: FastClock
+) -> None:
+    uploader(client, clock).run(stream(rows(30)))
+    store = Store()
+    up = uploader(client, clock, label_target(client, "m"), checkpoint=StoreCheckpoint(store))
+    up.run(stream(label_rows(20), kind="labels"))
+    deepchecks_server.create_model("m", "regression", version="v2", features={"f": "numeric"})
+    uploader(client, clock, sample_target(client, "m", "v2")).run(stream(rows(20)))
+    again = uploader(client, clock, label_target(client, "m"), checkpoint=StoreCheckpoint(store))
+    receipt = again.run(stream(label_rows(20), kind="labels"))
+    assert receipt.labeled_before_each == (20, 20), "counted anew in both"
+
+
 def test_tasks_that_share_the_limit_all_finish(deepchecks_server: LocalServer) -> None:
     """Four uploads at once, each with its own clock of one shared time."""
     deepchecks_server.rows_per_minute = 100
