@@ -44,8 +44,8 @@ MAX_COMPARED, MAX_COMPARED_IDS = 50_000, 500_000
 #: Rows that are asked for at once; each comes with all its columns.
 ROWS_AT_ONCE = 10_000
 #: A consumer that wrote less than so many seconds ago is at work; its list of refused rows is not complete
-#: yet.
-AT_WORK = 5.0
+#: yet. Later than so many seconds after the upload it may be at work on rows of others only.
+AT_WORK, AT_OURS = 5.0, 300.0
 #: Refused or missing rows that are named.
 _NAMED = 20
 
@@ -108,7 +108,11 @@ def observe(client: DeepchecksClient, receipt: Receipt, ids: Ids | None = None) 
         labeled_in_window=sum(found.labeled for found in counts),
         labeled_each=tuple(found.labeled for found in counts),
     )
-    at_work = seen.pending_rows > 0 and now - seen.last_update < timedelta(seconds=AT_WORK)
+    at_work = (
+        seen.pending_rows > 0
+        and now - seen.last_update < timedelta(seconds=AT_WORK)
+        and now - receipt.finished_at < timedelta(seconds=AT_OURS)
+    )
     # Rows of others can make up for refused ones of ours: with enough in the window the list is for reading.
     enough = (seen.samples_in_window or 0) - receipt.samples_before >= receipt.waiting
     if receipt.kind == "samples" and at_work and not enough:

@@ -197,7 +197,7 @@ def _sample_account(receipt: Receipt, seen: Observation) -> _Account:
     ambiguous = min(receipt.resent, seen.duplicate_count + seen.refused_for_time, delta)
     listed = max(0, refused + seen.duplicate_count - ambiguous)
     still_open = max(0, sent - delta - listed)
-    stored = min(delta, sent - min(refused, sent))
+    stored = min(delta, sent - refused)
     refused = min(refused, sent - stored - still_open)
     already = sent - stored - refused - still_open
     undone = min(receipt.resent, seen.refused_for_time)

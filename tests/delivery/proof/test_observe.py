@@ -461,6 +461,26 @@ def test_rows_of_others_do_not_make_up_for_refused_ones_of_a_busy_server(
     assert (asked.state, asked.needs_ids, asked.receipt.refused) == (State.WAITING, True, 2)
 
 
+def test_refused_rows_are_told_though_the_consumer_is_never_through(
+    queue: LocalServer, queue_client: DeepchecksClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other runs send as fast as it works."""
+    late = rows(2, first=8, start=START.now(START.tzinfo) + timedelta(days=1))
+    receipt = uploader(queue_client, FastClock(queue)).run(stream(rows(8), late))
+    queue.wait_until_idle()
+    statuses = queue_client.version_statuses
+
+    def at_work(model_id: int) -> Any:
+        now = queue_client.server_now()
+        return [replace(status, pending_rows=9, last_update=now) for status in statuses(model_id)]
+
+    monkeypatch.setattr(queue_client, "version_statuses", at_work)
+    assert look(queue_client, receipt, RULES).state is State.WAITING
+    wait(queue, queue_client, 301)
+    refused = look(queue_client, receipt, RULES)
+    assert (refused.state, refused.receipt.refused) == (State.REFUSED, 2)
+
+
 def test_labels_sent_again_with_their_samples_settle_by_ids(
     deepchecks_server: LocalServer, version: CreatedVersion, client: DeepchecksClient, clock: FastClock
 ) -> None:
