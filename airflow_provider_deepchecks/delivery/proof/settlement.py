@@ -144,8 +144,10 @@ def settle(receipt: Receipt, seen: Observation, rules: SettlementRules) -> Settl
         return samples
     # A label whose sample the server did not store shows nowhere. Some of these samples had none: as many as
     # went out without one.
-    bare = receipt.waiting + receipt.already_stored - receipt.labels.waiting - receipt.labels.refused
-    excused = max(0, _outside(seen, samples.receipt.refused - receipt.refused) - bare)
+    acknowledged = receipt.waiting + receipt.already_stored
+    bare = acknowledged - receipt.labels.waiting - receipt.labels.refused
+    no_room = acknowledged - (seen.samples_in_window or 0)
+    excused = max(0, _outside(seen, max(no_room, samples.receipt.refused - receipt.refused)) - bare)
     labels = _settle_labels(receipt.labels, seen, rules, excused=excused)
     first = samples if samples.state is not State.SETTLED else labels
     return replace(
@@ -267,12 +269,12 @@ def _settle_labels(
     return _settlement(State.LOST, receipt, still_open, seen, text, needs_ids=True)
 
 
-def _outside(seen: Observation, refused: int) -> int:
+def _outside(seen: Observation, counted: int) -> int:
     """Samples sent that are not in the window: refused, or stored before with another time.
 
-    :param refused: how many were, by the counts.
+    :param counted: how many surely are not, by the counts.
     """
-    return refused if seen.proof is None else seen.proof.refused + seen.proof.elsewhere
+    return counted if seen.proof is None else seen.proof.refused + seen.proof.elsewhere
 
 
 def _labels_by_counts(receipt: Receipt, seen: Observation, rest: int, excused: int) -> tuple[int, bool]:

@@ -249,6 +249,17 @@ def test_a_label_is_only_excused_by_a_sample_that_had_one() -> None:
     assert settle(some, five, counting(max_refused=5, lost_after=60)).state is State.SETTLED
 
 
+def test_samples_stored_before_with_another_time_excuse_their_labels() -> None:
+    """As rows without a time of their own are when they are sent again: the window is that of this time."""
+    both = receipt(labels=labels(10, samples_known=True))
+    again = settle(both, seen(samples=0, duplicate_count=10, labeled_in_window=0), RULES)
+    assert again.state is State.SETTLED
+    assert again.receipt.labels is not None
+    assert again.receipt.labels.unmatched == 10
+    some = settle(both, seen(samples=6, duplicate_count=4, labeled_in_window=5), RULES)
+    assert some.state is State.WAITING, "one of six that are in the window has none"
+
+
 def test_a_sample_refused_while_sending_excuses_no_label() -> None:
     """Its label was not sent."""
     both = receipt(10, read=11, refused=1, labels=labels(10, samples_known=True))
