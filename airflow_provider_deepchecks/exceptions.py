@@ -125,6 +125,10 @@ class DeepchecksRequestError(DeepchecksError):
         self.status = status
 
 
+class DeepchecksAnswerTooLargeError(DeepchecksServerError):
+    """The answer is too large to be read. One about fewer rows can be read."""
+
+
 class DeepchecksPayloadTooLargeError(DeepchecksServerError):
     """A proxy refused the size of the body: HTTP 413 without ``num_saved``. Smaller chunks can pass."""
 

@@ -8,6 +8,7 @@ import pytest
 
 from airflow_provider_deepchecks import exceptions
 from airflow_provider_deepchecks.exceptions import (
+    DeepchecksAnswerTooLargeError,
     DeepchecksAuthError,
     DeepchecksColumnsError,
     DeepchecksConfigError,
@@ -49,6 +50,7 @@ PASSING = [
     DeepchecksServerError("m", status=503, retry_after=2.0),
     DeepchecksConnectionError("m", maybe_received=True),
     DeepchecksTimeoutError("m"),
+    DeepchecksAnswerTooLargeError("m", status=200),
     DeepchecksPayloadTooLargeError("m"),
     DeepchecksRateLimitError("m", num_saved=4),
     DeepchecksSourceError("m"),

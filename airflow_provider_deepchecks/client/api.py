@@ -232,6 +232,7 @@ class DeepchecksClient:
         """A random choice of a version's samples in [start, end), with their ids; all if ``rows`` suffices.
 
         :param rows: 1 to 100,000.
+        :raises DeepchecksAnswerTooLargeError: they have too much in them to be read at once.
         """
         if not 1 <= rows <= MAX_STORED_SAMPLES:
             raise DeepchecksConfigError(f"rows must be 1 to {MAX_STORED_SAMPLES:,}, not {rows}.")

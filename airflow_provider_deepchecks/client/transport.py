@@ -29,6 +29,7 @@ from airflow_provider_deepchecks.client.clock import ServerClock
 from airflow_provider_deepchecks.client.settings import ClientSettings, check_ca_file, is_loopback
 from airflow_provider_deepchecks.client.token import Redactor, check_token
 from airflow_provider_deepchecks.exceptions import (
+    DeepchecksAnswerTooLargeError,
     DeepchecksAuthError,
     DeepchecksConfigError,
     DeepchecksConnectionError,
@@ -203,7 +204,7 @@ class Transport:
         while piece := response.raw.read1(256 * 1024, decode_content=True):
             content += piece
             if len(content) > MAX_ANSWER_BYTES:
-                raise DeepchecksServerError(
+                raise DeepchecksAnswerTooLargeError(
                     f"{call} answered more than {MAX_ANSWER_BYTES:,} bytes; reading stopped.",
                     status=response.status_code,
                 )

@@ -22,7 +22,7 @@ from airflow_provider_deepchecks.delivery.proof.refusals import (
 )
 from airflow_provider_deepchecks.delivery.proof.settlement import Settlement, SettlementRules, settle
 from airflow_provider_deepchecks.delivery.window import TICK, window_of
-from airflow_provider_deepchecks.exceptions import DeepchecksSourceError
+from airflow_provider_deepchecks.exceptions import DeepchecksAnswerTooLargeError, DeepchecksSourceError
 from airflow_provider_deepchecks.records.columns import LABEL, SAMPLE_ID
 
 if TYPE_CHECKING:
@@ -251,9 +251,9 @@ def stored_pieces(
     client: DeepchecksClient, version_id: int, start: datetime, end: datetime, *, most: int
 ) -> Iterator[dict[str, Any] | None]:
     """All stored rows of [start, end) by id, in pieces of bounded size; None, and the end, when they are more
-    than ``most`` or more of them have the same time than the server gives at once."""
+    than ``most`` or more of them have the same time than can be read at once."""
     stretches = [(start, end)]
-    left = most
+    left, at_once = most, ROWS_AT_ONCE
     while stretches:
         start, end = stretches.pop()
         count = client.window_counts(version_id, start, end).samples
@@ -262,11 +262,16 @@ def stored_pieces(
         if count > left:
             yield None
             return
-        if count > ROWS_AT_ONCE and end - start > TICK:
+        can_split = end - start > TICK
+        rows = None
+        if count <= at_once or not can_split:
+            rows = stored_rows(client, version_id, start, end, most=MAX_COMPARED)
+            if rows is None:
+                at_once = max(1, count // 2)  # so many are too large
+        if rows is None and can_split:
             middle = start + (end - start) / 2
             stretches += [(middle, end), (start, middle)]
             continue
-        rows = stored_rows(client, version_id, start, end, most=MAX_COMPARED)
         yield rows
         if rows is None:
             return
@@ -276,7 +281,7 @@ def stored_pieces(
 def stored_rows(
     client: DeepchecksClient, version_id: int, start: datetime, end: datetime, *, most: int
 ) -> dict[str, Any] | None:
-    """All stored rows of [start, end) by id, None when they are more than ``most``.
+    """All stored rows of [start, end) by id, None when they are more than ``most``, or too large to be read.
 
     The server gives a random choice of as many rows as asked for: asking for more than there are gives them
     all.
@@ -287,7 +292,10 @@ def stored_rows(
     if count > most:
         return None
     asked = min(2 * count + 1_000, 2 * MAX_COMPARED)
-    rows = client.stored_samples(version_id, start, end, asked)
+    try:
+        rows = client.stored_samples(version_id, start, end, asked)
+    except DeepchecksAnswerTooLargeError:
+        return None
     return None if len(rows) >= asked else {str(row[SAMPLE_ID]): row for row in rows}
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
+from airflow_provider_deepchecks.client import transport
 from airflow_provider_deepchecks.delivery.ids import SentIds
 from airflow_provider_deepchecks.delivery.proof import observe as module
 from airflow_provider_deepchecks.delivery.proof.observe import (
@@ -321,7 +322,7 @@ def test_the_ids_of_another_upload_prove_nothing(
 def test_a_window_with_too_many_rows_is_not_compared(
     version: CreatedVersion, client: DeepchecksClient, clock: FastClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MAX_COMPARED", 10)
+    monkeypatch.setattr(module, "MAX_COMPARED_IDS", 10)
     with SentIds() as ids:
         receipt = uploader(client, clock, ids=ids).run(stream(rows(11)))
         found = look(client, receipt, SettlementRules(verify="ids"), ids)
@@ -681,6 +682,28 @@ def test_a_window_is_read_in_pieces(
         found = look(client, receipt, replace(RULES, verify="ids"), ids)
         assert (found.state, found.receipt.stored) == (State.SETTLED, 50)
         assert None in list(stored_pieces(client, version.id, *window_of(receipt), most=49))
+
+
+def test_rows_too_large_to_be_read_at_once_are_compared_in_pieces(
+    deepchecks_server: LocalServer,
+    client: DeepchecksClient,
+    clock: FastClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transport, "MAX_ANSWER_BYTES", 200_000)
+    deepchecks_server.create_model(
+        "m", "regression", features={"f": "numeric"}, additional_data={"note": "text"}
+    )
+    wide = rows(200).append_column("note", pa.array(["x" * 3_000] * 200))
+    with SentIds() as ids:
+        receipt = uploader(client, clock, ids=ids).run(stream(wide, size=50))
+        found = look(client, receipt, replace(RULES, verify="ids"), ids)
+    assert (found.state, found.receipt.stored) == (State.SETTLED, 200)
+    monkeypatch.setattr(transport, "MAX_ANSWER_BYTES", 2_000)
+    with SentIds() as ids:
+        ids.add(wide)
+        counted = look(client, receipt, AUTO, ids)
+    assert counted.state is State.SETTLED, "where one row is too large, counts decide"
 
 
 def test_a_list_that_is_too_long_proves_no_loss(
