@@ -29,6 +29,7 @@ class IdProof:
         time. For labels: those whose sample is not in the window.
     :param missing_count: ours that are nowhere; for labels, those whose sample has none, or another one.
     :param missing: the first of them.
+    :param outside: the first of those elsewhere.
     """
 
     stored: int
@@ -36,6 +37,7 @@ class IdProof:
     elsewhere: int = 0
     missing_count: int = 0
     missing: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

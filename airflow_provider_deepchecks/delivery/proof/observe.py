@@ -341,7 +341,7 @@ def _count(ids: Ids, place: Callable[[str, object], str | None], *, labels: bool
     :raises KeyError: labels are wanted and not there.
     """
     counts: Counter[str] = Counter()
-    missing: list[str] = []
+    named: dict[str, list[str]] = {"missing_count": [], "elsewhere": []}
     for batch in ids.batches():
         sent: list[Any] = batch.column("sample_id").to_pylist()
         values: list[Any] = batch.column("label").to_pylist() if labels else [None] * len(sent)
@@ -350,9 +350,10 @@ def _count(ids: Ids, place: Callable[[str, object], str | None], *, labels: bool
             if found is None:
                 continue
             counts[found] += 1
-            if found == "missing_count" and len(missing) < _NAMED:
-                missing.append(sample_id)
-    return IdProof(**{"stored": 0, **counts}, missing=tuple(missing))
+            if found in named and len(named[found]) < _NAMED:
+                named[found].append(sample_id)
+    missing, outside = map(tuple, named.values())
+    return IdProof(**{"stored": 0, **counts}, missing=missing, outside=outside)
 
 
 def same_label(sent: object, shown: object) -> bool:

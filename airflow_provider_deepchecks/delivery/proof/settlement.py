@@ -245,7 +245,8 @@ def _settle_labels(
             return all_in(seen.label_proof.elsewhere)
         found = min(visible, rest - gone)
         still_open = _Account(found, rest - gone - found, refused, gone)
-        text = f"{gone:,} of {receipt.waiting:,} labels are on no sample, or it has another one"
+        ids = seen.label_proof.missing + (seen.label_proof.outside if unmatched and not accepted else ())
+        text = f"{gone:,} of {receipt.waiting:,} labels are on no sample, or it has another one{_first(ids)}"
     else:
         still_open = _Account(visible, 0, refused, rest - visible)
         text = f"{rest - visible:,} of {receipt.waiting:,} labels do not show"
@@ -264,7 +265,7 @@ def _settle_labels(
             "which counts cannot show. Compare the ids: keep them (ids_path), and name the window of the "
             "samples (window_start, window_end) so that they are few enough"
         )
-    if not receipt.samples_known:
+    if not receipt.samples_known and not accepted:
         text += ". Where the samples come later, allow_unmatched=True accepts such labels"
     return _settlement(State.LOST, receipt, still_open, seen, text, needs_ids=True)
 
@@ -333,7 +334,7 @@ def _all_in(
 def _not_all_in(receipt: Receipt, account: _Account, seen: Observation, rules: SettlementRules) -> Settlement:
     gap = f"{account.open:,} of {receipt.waiting:,} rows are neither stored nor listed as refused"
     if _passed_over(receipt, seen, rules):
-        ids = f" (first ids: {', '.join(seen.proof.missing[:_EXAMPLES])})" if seen.proof else ""
+        ids = _first(seen.proof.missing) if seen.proof is not None else ""
         why = f"and nothing is pending {rules.lost_after:g} s after the upload: the server lost them"
         if not seen.errors_read:
             why = (
@@ -361,6 +362,10 @@ def _not_all_in(receipt: Receipt, account: _Account, seen: Observation, rules: S
         )
     text = f"{gap} yet, {seen.pending_rows:,} pending"
     return _settlement(State.WAITING, receipt, account, seen, text, needs_ids=account.unclear)
+
+
+def _first(ids: Sequence[str]) -> str:
+    return f" (first ids: {', '.join(ids[:_EXAMPLES])})" if ids else ""
 
 
 def _passed_over(receipt: Receipt, seen: Observation, rules: SettlementRules) -> bool:

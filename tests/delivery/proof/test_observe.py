@@ -279,6 +279,10 @@ def test_labels_without_a_sample_are_told(
     lost = look(client, receipt, RULES)
     assert lost.state is State.LOST
     assert "3 of 5 labels do not show" in lost.message
+    with SentIds() as ids:
+        ids.add(label_rows(5, first=3))
+        named = look(client, receipt, AUTO, ids)
+    assert "3 of 5 labels are on no sample, or it has another one (first ids: s5, s6, s7)" in named.message
 
 
 def test_a_missing_file_of_ids_is_said(

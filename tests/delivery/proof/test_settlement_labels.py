@@ -195,12 +195,21 @@ def test_the_ids_tell_replaced_labels_from_missing_ones() -> None:
     )
     lost = settle(again, seen(61, samples=20, labeled_in_window=10, label_proof=holes), RULES)
     assert (lost.state, lost.missing) == (State.LOST, ("x",))
-    homeless = IdProof(stored=9, elsewhere=1)
+    assert "(first ids: x) 60 s after the upload" in lost.message
+    homeless = IdProof(stored=9, elsewhere=1, outside=("y",))
     look = seen(61, samples=20, labeled_in_window=10, label_proof=homeless)
-    assert settle(again, look, RULES).state is State.LOST
+    lost = settle(again, look, RULES)
+    assert lost.state is State.LOST
+    assert "(first ids: y)" in lost.message
+    assert "allow_unmatched=True" in lost.message
     let_pass = settle(again, look, SettlementRules(allow_unmatched=True))
     assert let_pass.state is State.SETTLED
     assert (counts(let_pass), let_pass.receipt.unmatched) == ((1, 9, 0, 0), 1)
+    both = IdProof(stored=8, elsewhere=1, missing_count=1, missing=("x",), outside=("y",))
+    look = seen(61, samples=20, labeled_in_window=10, label_proof=both)
+    lost = settle(again, look, replace(RULES, allow_unmatched=True))
+    assert "1 of 10 labels are on no sample, or it has another one (first ids: x)" in lost.message
+    assert "allow_unmatched" not in lost.message, "it is set"
 
 
 def test_labels_on_no_sample_were_not_there_before() -> None:
