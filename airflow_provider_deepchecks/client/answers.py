@@ -78,7 +78,7 @@ def failure(answer: Answer, *, call: str, expected: Expected, detail: str) -> De
     if status in (401, 403):
         return DeepchecksAuthError(
             f"{message}. The API token is wrong, expired, or may not do this: check the connection's "
-            f"password."
+            "password."
         )
     if status == 407:
         return DeepchecksAuthError(f"{message}. The HTTP proxy between wants its own credentials.")
@@ -141,8 +141,7 @@ def _unreadable(answer: Answer, call: str, expected: Expected, detail: str) -> D
             return None
     return DeepchecksServerError(
         f"{call} answered HTTP {answer.status} with {detail} instead of JSON. A login page or a proxy "
-        f"answers in "
-        "place of Deepchecks: check the connection's host and path prefix.",
+        "answers in place of Deepchecks: check the connection's host and path prefix.",
         status=answer.status,
     )
 
@@ -159,8 +158,7 @@ def _redirect(answer: Answer, call: str) -> DeepchecksAuthError:
     hint = " Use https:// in the connection's host." if to_https else ""
     return DeepchecksAuthError(
         f"{call} answered with a redirect (HTTP {answer.status}) {where}; it is not followed, since the API "
-        f"token "
-        f"goes to no other address. A login page or a proxy stands before Deepchecks.{hint}"
+        f"token goes to no other address. A login page or a proxy stands before Deepchecks.{hint}"
     )
 
 

@@ -60,6 +60,5 @@ def check_ca_file(path: str) -> None:
     except OSError as error:
         raise DeepchecksConfigError(
             f"The CA file {path!r} cannot be used ({error.strerror or error}): give a PEM file that is there "
-            f"on every "
-            "worker."
+            "on every worker."
         ) from error

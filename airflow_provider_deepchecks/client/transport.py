@@ -210,8 +210,8 @@ class Transport:
                 )
             if time.monotonic() > deadline:
                 raise DeepchecksTimeoutError(
-                    f"{call} was still answering after {self.settings.timeout:g} s ({len(content):,} bytes "
-                    f"so far)."
+                    f"{call} was still answering after {self.settings.timeout:g} s "
+                    f"({len(content):,} bytes so far)."
                 )
         return bytes(content)
 
@@ -223,8 +223,7 @@ class Transport:
             if isinstance(cause, ssl.SSLCertVerificationError):
                 return DeepchecksTLSError(
                     f"{call}: the server's certificate could not be verified ({what}). Give the CA file in "
-                    f"the "
-                    "connection, or switch TLS verification off there if you know why."
+                    "the connection, or switch TLS verification off there if you know why."
                 )
             if isinstance(cause, ssl.SSLError) and "WRONG_VERSION_NUMBER" in str(cause):
                 return DeepchecksTLSError(
@@ -239,14 +238,13 @@ class Transport:
         if _was_never_sent(causes):
             return DeepchecksConnectionError(
                 f"{call}: no connection after {seconds:.1f} s ({what}). Check the connection's host and "
-                f"port, "
-                "and that the server runs.",
+                "port, and that the server runs.",
                 maybe_received=False,
             )
         if any(isinstance(cause, TimeoutError | urllib3.exceptions.TimeoutError) for cause in causes):
             return DeepchecksTimeoutError(
                 f"{call}: no answer within {self.settings.timeout:g} s. The server may still be working on "
-                f"it."
+                "it."
             )
         return DeepchecksConnectionError(
             f"{call}: the connection broke after {seconds:.1f} s ({what}).", maybe_received=True

@@ -103,8 +103,7 @@ DeepchecksLogBatchOperator` or of the labels operator), it waits until every row
         if (self.receipt is None) == (self.model_name is None):
             raise DeepchecksConfigError(
                 "The sensor waits for a receipt or for a model: give exactly one of receipt= and "
-                "model_name=. "
-                "An upload that was skipped leaves no receipt."
+                "model_name=. An upload that was skipped leaves no receipt."
             )
         polls = self.quiet_polls
         if isinstance(polls, bool) or not isinstance(polls, int) or polls < 1:
