@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from airflow_provider_deepchecks.delivery.upload.checkpoint import NoCheckpoint, Progress, resumable
@@ -252,13 +253,20 @@ class Uploader:
         self._books.keep(progress)
         self._send(chunk, chunks, stored)
 
+    @cached_property
+    def _watermark(self) -> datetime | None:
+        """Time of the version's newest sample when sending begins: until then all rows may have to be read
+        and sorted, and rows of others come in."""
+        assert isinstance(self._target, SampleTarget)
+        return self._client.version(self._target.version_id).end_time
+
     def _before(
         self, channel: SampleChannel, chunk: Chunk, first: datetime, last: datetime
     ) -> tuple[int, int, set[str]]:
         """What is stored already: rows and labelled rows of the stretch of time that this chunk adds to the
         window, and those of its own ids."""
         assert isinstance(self._target, SampleTarget)
-        version_id, watermark = self._target.version_id, self._target.watermark
+        version_id, watermark = self._target.version_id, self._watermark
         counted = self._books.progress.counted_until
         start, end = counted + TICK if counted is not None else first, last + TICK
         if start >= end or watermark is None or start > watermark:

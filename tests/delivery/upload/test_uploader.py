@@ -109,6 +109,18 @@ def test_rows_of_others_in_the_window_are_counted_once_before(
     assert (settled.state, settled.receipt.stored) == (State.SETTLED, 54)
 
 
+def test_rows_that_come_in_while_the_source_is_read_are_counted_before(
+    deepchecks_server: LocalServer, version: CreatedVersion, client: DeepchecksClient, clock: FastClock
+) -> None:
+    def slowly() -> Iterator[Chunk]:
+        uploader(client, clock).run(stream(rows(7, prefix="other")))
+        yield from stream(rows(20))()
+
+    receipt = uploader(client, clock).run(slowly)
+    assert receipt.samples_before == 7
+    assert look(client, receipt, replace(RULES, verify="counts")).state is State.SETTLED
+
+
 def test_rows_newer_than_the_watermark_cost_no_counting(
     deepchecks_server: LocalServer, version: CreatedVersion, client: DeepchecksClient, clock: FastClock
 ) -> None:
