@@ -49,7 +49,7 @@ DeepchecksLogBatchOperator` or of the labels operator), it waits until every row
         where none is pending.
     :param stall_after: seconds without movement after which pending rows are stalled.
     :param allow_unmatched: label receipts: labels whose sample is not stored (yet) are no failure.
-    :param deepchecks_conn_id: Airflow connection (templated).
+    :param deepchecks_conn_id: Airflow connection, for a receipt that of the upload (templated).
     :param deferrable: wait in the triggerer.
     :raises AirflowFailException: what looking again cannot mend: settings, names, rows refused or lost. With
         ``soft_fail`` refused rows skip, and the others are raised as ``DeepchecksError``, which does not.
