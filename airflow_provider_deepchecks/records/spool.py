@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from airflow_provider_deepchecks.exceptions import DeepchecksConfigError
+from airflow_provider_deepchecks.records.reasons import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -210,7 +211,7 @@ class WholeFile:
         try:
             yield
         except (OSError, ValueError, ImportError, pa.ArrowException) as error:
-            rows = f" with {self.rows:,} rows" if self.rows else ""
+            rows = f" with {counted(self.rows)}" if self.rows else ""
             told = DeepchecksConfigError(
                 f"The {self._what} {self.shown}{rows} cannot be written: {error}. Check {self._setting}."
             )
