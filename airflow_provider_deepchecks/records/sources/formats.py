@@ -195,7 +195,11 @@ class Csv:
         """Block by block."""
         from pyarrow import csv as arrow_csv
 
-        with file.open() as stream, bounded_rows(file.name, "; or is a quote in it one too many?"):
+        with (
+            file.open() as stream,
+            bounded_rows(file.name, "; or is a quote in it one too many?"),
+            _utf8_text(file, schema.names),
+        ):
             blocks: Any = CsvBlocks(QuoteGuard(stream, file.name, self.delimiter))
             source: Any = pa.PythonFile(blocks, mode="r")
             try:
@@ -228,6 +232,21 @@ class Csv:
                 quoted_strings_can_be_null=False,
             ),
         }
+
+
+@contextmanager
+def _utf8_text(file: File, names: list[str]) -> Iterator[None]:
+    """Name row and column of which Arrow says ``In CSV column #1: Row #3: ... invalid UTF8 data``."""
+    try:
+        yield
+    except pa.ArrowInvalid as error:
+        found = re.match(r"In CSV column #(\d+): Row #(\d+): .*invalid UTF8", str(error))
+        if found is None:
+            raise
+        raise DeepchecksSourceError(
+            f"{file.name} is not UTF-8 text (column {names[int(found[1])]!r} in row {int(found[2]):,}, the "
+            "header line is row 1); write it as UTF-8"
+        ) from error
 
 
 class JsonLines:
@@ -297,6 +316,9 @@ def _rows_from(file: File, row: int) -> Iterator[None]:
 def _json_table(block: bytes, schema: pa.Schema | None = None) -> pa.Table:
     from pyarrow import json
 
+    if b"{" not in block:
+        # Arrow would end the process where all that is there is null.
+        raise pa.ArrowInvalid("there is no object; write one object a line (JSON lines)")
     source: Any = pa.BufferReader(block)
     # The block is parsed as one, or a type could change within it.
     read = json.ReadOptions(use_threads=False, block_size=len(block) + 1)

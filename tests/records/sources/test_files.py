@@ -418,7 +418,11 @@ def test_csv_is_not_mixed_with_typed_files(tmp_path: Path) -> None:
     ("name", "content", "told"),
     [
         ("rows.csv", b"a,b\n1,2\n1,2,3\n", "Expected 2 columns, got 3"),
-        ("rows.csv", b"a\n" + b"x\n" * 10_000 + b"\xff\n", "invalid UTF8"),
+        (
+            "rows.csv",
+            b"a,b\n" + b"1,x\n" * 500_000 + b"1,\xff\n",
+            r"not UTF-8 text \(column 'b' in row 500,002, .*; write it as UTF-8",
+        ),
         ("rows.csv", "a,b\n1,2\n".encode("utf-16"), "not UTF-8"),
         ("rows.csv", "a,ä\n1,2\n".encode("latin-1"), "not UTF-8 text .*; write it as UTF-8"),
         ("rows.csv", b"a;b\n1;2\n", "one column, 'a;b', and seems to be separated by ';'; write .* commas"),
@@ -430,6 +434,7 @@ def test_csv_is_not_mixed_with_typed_files(tmp_path: Path) -> None:
         ("rows.jsonl", b'{"a":"x"}\n\n{"a":"\\ud800"}\n', "row 2: .*surrogate"),
         ("rows.jsonl", b'{"a":1}\n{"a":"x"}\n', "row 2: .*Column\\(/a\\) changed from number to string"),
         ("rows.jsonl", b'{"a":1,"a":2}\n', "specified twice"),
+        ("rows.jsonl", b"null\n", "rows from 1 on: there is no object"),
         ("rows.parquet", b"not parquet at all, surely", "Parquet magic bytes not found"),
         ("rows.parquet.gz", b"", "Parquet files compress inside"),
         ("rows.arrow", b"neither stream nor file", "Reading .*rows.arrow failed"),
