@@ -20,7 +20,7 @@ from airflow_provider_deepchecks.records.sources.csv_blocks import (
     CsvBlocks,
     bounded_rows,
 )
-from airflow_provider_deepchecks.records.sources.csv_quotes import QuoteGuard
+from airflow_provider_deepchecks.records.sources.csv_quotes import BOM, QuoteGuard
 from airflow_provider_deepchecks.records.sources.ipc_ends import MAGIC, WatchedStream, is_footer, is_one_file
 from airflow_provider_deepchecks.records.sources.json_numbers import LongIntegers
 
@@ -38,6 +38,7 @@ PARQUET_ROWS, PARQUET_BYTES = 16_384, 16 * 2**20
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 
 _INDEX_COLUMN = re.compile(r"__index_level_\d+__")
+_FIRST_NULL = re.compile(rb"\A(\s*)null")
 
 
 @dataclass(frozen=True)
@@ -273,7 +274,8 @@ class JsonLines:
                 found = part if found is None else self._unified(file, found, part, row)
                 numbers.look(block, table)
                 row += table.num_rows
-        return pa.schema([]) if found is None else numbers.exact(found)
+        schema = pa.schema([]) if found is None else numbers.exact(found)
+        return pa.schema([(field.name, _typed_lists(field.type)) for field in schema])
 
     def batches(self, file: File, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """Block by block, with the types of the whole file."""
@@ -316,10 +318,8 @@ def _rows_from(file: File, row: int) -> Iterator[None]:
 def _json_table(block: bytes, schema: pa.Schema | None = None) -> pa.Table:
     from pyarrow import json
 
-    if b"{" not in block:
-        # Arrow would end the process where all that is there is null.
-        raise pa.ArrowInvalid("there is no object; write one object a line (JSON lines)")
-    source: Any = pa.BufferReader(block)
+    # Arrow takes null for an object without keys, but ends the process where the first line is one.
+    source: Any = pa.BufferReader(_FIRST_NULL.sub(rb"\1{}  ", block))
     # The block is parsed as one, or a type could change within it.
     read = json.ReadOptions(use_threads=False, block_size=len(block) + 1)
     if schema is None:
@@ -340,6 +340,16 @@ def _text_for_times(type_: pa.DataType) -> pa.DataType:
     return type_
 
 
+def _typed_lists(type_: pa.DataType) -> pa.DataType:
+    # Arrow counts the elements of lists wrong where all of them are null, unless they have a type.
+    if pa.types.is_list(type_):
+        inner = type_.value_type
+        return pa.list_(pa.float64() if pa.types.is_null(inner) else _typed_lists(inner))
+    if pa.types.is_struct(type_):
+        return pa.struct([(field.name, _typed_lists(field.type)) for field in type_])
+    return type_
+
+
 def _line_blocks(stream: Any) -> Iterator[bytes]:
     """Whole lines, about a block of bytes at a time."""
     rest = b""
@@ -350,9 +360,10 @@ def _line_blocks(stream: Any) -> Iterator[bytes]:
             if len(rest) > ROW_BYTES:
                 raise DeepchecksSourceError(f"A line of more than {ROW_BYTES:,} bytes; is this JSON lines?")
             continue
-        block, rest = rest + data[:end], data[end:]
+        block, rest = (rest + data[:end]).removeprefix(BOM), data[end:]
         if block.strip():
             yield block
+    rest = rest.removeprefix(BOM)
     if rest.strip():
         yield rest
 

@@ -11,6 +11,7 @@ import gzip
 import io
 import json
 import os
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import fsspec
@@ -159,6 +160,25 @@ def test_blocks_of_lines_lose_nothing(size: int, tmp_path: Path, monkeypatch: py
     path = tmp_path / "rows.ndjson"
     path.write_bytes(b'{"a":1}\r\n\n{"a":22222}\n  \n{"a":3}')
     assert read(path)["a"].to_pylist() == [1, 22222, 3]
+
+
+@pytest.mark.parametrize("size", [2, 8, 2**20])
+@pytest.mark.parametrize("start", ["", "\ufeff", "\n "])
+def test_a_null_among_json_lines_is_a_row_without_values(
+    start: str, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formats, "BLOCK_BYTES", size)
+    path = tmp_path / "rows.jsonl"
+    path.write_text(start + 'null\nnull\n{"a":1.5}\nnull\n{"a":12345678901234567890}\n')
+    assert read(path)["a"].to_pylist() == [None, None, Decimal("1.5"), None, 12345678901234567890]
+
+
+@pytest.mark.parametrize("lists", [[[None, None], [], None, [None]], [[[None, None]], [[], None]]])
+def test_json_lists_of_nulls_are_read_as_they_are(lists: list[Any], tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows = [{"a": one, "b": {"c": one}} for one in lists]
+    path.write_bytes(json_lines(rows))
+    assert read(path).to_pylist() == rows
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst", ".bz2"])
@@ -434,7 +454,6 @@ def test_csv_is_not_mixed_with_typed_files(tmp_path: Path) -> None:
         ("rows.jsonl", b'{"a":"x"}\n\n{"a":"\\ud800"}\n', "row 2: .*surrogate"),
         ("rows.jsonl", b'{"a":1}\n{"a":"x"}\n', "row 2: .*Column\\(/a\\) changed from number to string"),
         ("rows.jsonl", b'{"a":1,"a":2}\n', "specified twice"),
-        ("rows.jsonl", b"null\n", "rows from 1 on: there is no object"),
         ("rows.parquet", b"not parquet at all, surely", "Parquet magic bytes not found"),
         ("rows.parquet.gz", b"", "Parquet files compress inside"),
         ("rows.arrow", b"neither stream nor file", "Reading .*rows.arrow failed"),
