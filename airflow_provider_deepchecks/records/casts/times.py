@@ -195,7 +195,8 @@ def _text_times(values: Array, timezone: str | None, unit: str | None) -> Cast:
         instants, problems = pc.coalesce(instants, counted.values), problems + counted.problems
         read |= masked(numbers.is_valid())
     unread = masked(values.is_valid()) & ~read
-    problems += value_problem(Reason.TIME_UNREADABLE, unread, values)
+    hint = " (ISO 8601 is wanted, such as 2026-01-31T09:30:00Z)"
+    problems += value_problem(Reason.TIME_UNREADABLE, unread, values, hint)
     return _in_years(Cast(instants, problems), values)
 
 
