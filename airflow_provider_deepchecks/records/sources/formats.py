@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,7 +58,8 @@ class File:
     def open(self, *, random_access: bool = False) -> Iterator[Any]:
         """Open the bytes, without their compression where the format is read from the start to the end.
 
-        :raises DeepchecksSourceError: afterwards, when a compressed file turns out to be empty.
+        :raises DeepchecksSourceError: afterwards, when a compressed file turns out to be empty, or when a
+            local one was written to meanwhile.
         """
         # A remote file read in order profits from reading ahead; Parquet's jumps would only fetch the same
         # twice.
@@ -67,6 +69,7 @@ class File:
             else {"block_size": BLOCK_BYTES, "cache_type": "none" if random_access else "readahead"}
         )
         with self.filesystem.open(self.path, "rb", **options) as raw:
+            before = self._written(raw)
             stream: Any = pa.PythonFile(raw, mode="r")
             codec: Any = self.compression
             if codec and not random_access:
@@ -78,6 +81,19 @@ class File:
                     raise DeepchecksSourceError(
                         f"{self.name} has 0 bytes, so it is no {codec} file: is it whole?"
                     )
+                if self._written(raw) != before:
+                    # Text that is cut short, or whose last line is half there, looks whole.
+                    raise DeepchecksSourceError(
+                        f"{self.name} was written to while it was read: write files aside and move them to "
+                        "their place when they are whole"
+                    )
+
+    def _written(self, raw: Any) -> tuple[int, int] | None:
+        """Size and time of the last change of an open file; storages of objects replace them as a whole."""
+        if not self.local:
+            return None
+        found = os.fstat(raw.fileno())
+        return found.st_size, found.st_mtime_ns
 
     @property
     def local(self) -> bool:

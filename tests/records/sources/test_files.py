@@ -468,6 +468,37 @@ def test_unreadable_files_are_named(name: str, content: bytes, told: str, tmp_pa
     assert name in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("suffix", "head", "line"), [("csv", b"a\n", b"x%05d\n"), ("jsonl", b"", b'{"a":"x%05d"}\n')]
+)
+@pytest.mark.parametrize("whole_lines", [100_000, 300_001])
+def test_a_file_that_is_written_to_while_it_is_read_is_told(
+    suffix: str, head: bytes, line: bytes, whole_lines: int, tmp_path: Path
+) -> None:
+    path = tmp_path / f"rows.{suffix}"
+    path.write_bytes(head + b"".join(line % number for number in range(300_000)))
+    length = len(head) + whole_lines * len(line % 0)
+    reading = open_files([path]).batches()
+    next(iter(reading))
+    with path.open("r+b") as file:
+        # Where a line ends, so that nothing else tells of it.
+        file.truncate(length)
+        file.seek(length - len(line % 0))
+        file.write(line % 7)
+    with pytest.raises(DeepchecksSourceError, match=f"rows.{suffix} was written to while it was read"):
+        list(reading)
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_read_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"a\n" + b"x\n" * 2_000_000)
+    reading = open_files([path]).batches()
+    rows = next(iter(reading)).num_rows
+    (tmp_path / "new").write_bytes(b"a\ny\n")
+    (tmp_path / "new").replace(path)
+    assert rows + sum(batch.num_rows for batch in reading) == 2_000_000
+
+
 def test_a_type_that_changes_in_a_later_block_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
