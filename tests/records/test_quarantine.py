@@ -310,14 +310,21 @@ class SilentStorage(MemoryFileSystem):
 
     protocol = "silent"
 
+    error: Exception
+
     def put_file(self, *_: Any, **__: Any) -> None:
-        raise TimeoutError("no answer within 60 s")
+        raise self.error
 
 
-def test_a_storage_that_does_not_answer_may_do_so_later(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [TimeoutError, type("EndpointConnectionError", (Exception,), {})])
+def test_a_storage_that_does_not_answer_may_do_so_later(
+    error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The rows are sent: the task's retries are there to have the file written."""
     fsspec.register_implementation("silent", SilentStorage, clobber=True)
-    with pytest.raises(DeepchecksConfigError, match="no answer within 60 s") as silent:
+    monkeypatch.setattr(SilentStorage, "error", error("no answer within 60 s"), raising=False)
+    told = r"no answer within 60 s\. Check quarantine_path"
+    with pytest.raises(DeepchecksConfigError, match=told) as silent:
         _fill("silent://bucket/bad.parquet")
     assert silent.value.retryable
     path = tmp_path / "bad.parquet"
