@@ -400,8 +400,8 @@ class DeepchecksClient:
 
 
 def _aware(value: datetime) -> datetime:
-    if value.tzinfo is None:
-        raise DeepchecksConfigError(f"The time {value} has no time zone: give one, e.g. UTC.")
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise DeepchecksConfigError(f"{value!r} is no datetime with a time zone, such as UTC: give one.")
     return value.astimezone(UTC)
 
 

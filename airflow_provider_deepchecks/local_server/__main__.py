@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sqlite3
 import sys
@@ -112,7 +113,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"Airflow connection:\nexport AIRFLOW_CONN_DEEPCHECKS_DEFAULT='{handle.connection_json}'", flush=True
     )
     try:
-        server.run(sockets=[listener])
+        # Ctrl-C, which ends it, is raised once more when all is done.
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[listener])
     finally:
         state.storage.close()
     return 0

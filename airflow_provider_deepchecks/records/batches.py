@@ -80,7 +80,9 @@ def guarded(batches: Iterable[pa.RecordBatch], what: str) -> Generator[pa.Record
             except DeepchecksError:
                 raise
             except Exception as error:
-                raise DeepchecksSourceError(f"{what} failed: {first_line(error)}") from error
+                # Of a key that is not there the message is the key alone.
+                told = repr(error) if isinstance(error, KeyError) else first_line(error)
+                raise DeepchecksSourceError(f"{what} failed: {told}") from error
             if batch is None:
                 return
             yield batch

@@ -108,14 +108,15 @@ def nearest(names: Iterable[str], known: Iterable[str]) -> str:
 
 
 def guesses(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
-    """What may be meant by misspelt names, for those that are near a known one.
+    """What may be meant by misspelt names, for those that are near a known one. Case makes no difference:
+    some databases change it.
 
     :param names: names that do not exist.
     :param known: names that do.
     """
-    candidates = sorted(known)
-    hints = {name: difflib.get_close_matches(name, candidates, n=1) for name in names}
-    return {name: hint[0] for name, hint in hints.items() if hint}
+    candidates = {name.casefold(): name for name in sorted(known)}
+    hints = {name: difflib.get_close_matches(name.casefold(), candidates, n=1) for name in names}
+    return {name: candidates[hint[0]] for name, hint in hints.items() if hint}
 
 
 def named(names: Iterable[str]) -> str:

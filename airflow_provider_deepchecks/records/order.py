@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from airflow_provider_deepchecks.exceptions import DeepchecksSourceError
 from airflow_provider_deepchecks.records.batches import close_steps, no_rows
+from airflow_provider_deepchecks.records.spool import temporary_files
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -201,7 +202,7 @@ def _spill(table: pa.Table, run_bytes: int, files: ExitStack, directory: str | N
 
 
 def _write(batches: Generator[pa.RecordBatch, None, None], files: ExitStack, directory: str | None) -> Any:
-    try:
+    with temporary_files("Rows to sort", directory):
         file: Any = files.enter_context(tempfile.TemporaryFile(dir=directory))  # noqa: SIM115
         with closing(batches) as steps:
             first = next(steps)
@@ -211,12 +212,7 @@ def _write(batches: Generator[pa.RecordBatch, None, None], files: ExitStack, dir
                 for batch in chain([first], steps):
                     writer.write_batch(batch)
         file.seek(0)
-    except OSError as error:
-        raise DeepchecksSourceError(
-            f"Rows to sort could not be written to {directory or tempfile.gettempdir()}: {error}. "
-            "Make room there, or name another directory with TMPDIR"
-        ) from error
-    return file
+        return file
 
 
 class _Run:

@@ -28,6 +28,7 @@ from airflow_provider_deepchecks.records.columns import (
     SAMPLE_ID,
     TIME,
 )
+from airflow_provider_deepchecks.records.reasons import counted
 from airflow_provider_deepchecks.records.spool import WholeFile
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ class _RowFile:
             self.discard()
             raise DeepchecksConfigError(
                 f"The quarantine file {self.file.shown} holds rows of another mapped task of this run, and "
-                f"{rows:,} rows of this one would take their place. Give each a file of its own, with "
+                f"{counted(rows)} of this one would take their place. Give each a file of its own, with "
                 "{{ ti.map_index }} in quarantine_path, and run the tasks again: rows that are in stay as "
                 "they are."
             )

@@ -111,3 +111,11 @@ def shown(value: Any) -> str:
     """
     text = repr(value)
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+
+
+def counted(rows: int) -> str:
+    """A number of rows for a message: ``1 row``, ``2 rows``.
+
+    :param rows: the number.
+    """
+    return f"{rows:,} row" + ("" if rows == 1 else "s")

@@ -21,7 +21,7 @@ from airflow_provider_deepchecks.exceptions import (
 from airflow_provider_deepchecks.records.casts.cast import masked
 from airflow_provider_deepchecks.records.casts.times import late
 from airflow_provider_deepchecks.records.columns import TIME
-from airflow_provider_deepchecks.records.reasons import BadRow, Mask, Reason
+from airflow_provider_deepchecks.records.reasons import BadRow, Mask, Reason, counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -114,8 +114,8 @@ class CheckReport:
 
     def text(self) -> str:
         """The report for the log: rows per reason, then the first examples."""
-        lines = [f"{self.read:,} rows checked, {self.bad:,} cannot be sent."]
-        lines += [f"  {rows:,} rows: {reason}" for reason, rows in self.reasons.most_common()]
+        lines = [f"{counted(self.read)} checked, {self.bad:,} cannot be sent."]
+        lines += [f"  {counted(rows)}: {reason}" for reason, rows in self.reasons.most_common()]
         if self.examples:
             lines.append("The first ones:")
             lines += [f"  {_example(row)}" for row in self.examples]

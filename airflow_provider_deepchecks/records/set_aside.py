@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
 
-from airflow_provider_deepchecks.records.spool import Spool
+from airflow_provider_deepchecks.records.spool import Spool, temporary_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,8 @@ class SetAside:
         :param checked: a checked batch.
         """
         reasons = ["; ".join(found) for found in checked.bad_reasons()]
-        self._spool.add(pa.record_batch([checked.bad_ids(), reasons], schema=_SCHEMA))
+        with temporary_files("Ids of bad rows"):
+            self._spool.add(pa.record_batch([checked.bad_ids(), reasons], schema=_SCHEMA))
 
     def discard(self) -> None:
         """Forget all rows: the reading starts again."""

@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from airflow_provider_deepchecks.exceptions import DeepchecksConfigError
+from airflow_provider_deepchecks.exceptions import DeepchecksConfigError, DeepchecksSourceError
+from airflow_provider_deepchecks.records.reasons import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -25,8 +26,35 @@ if TYPE_CHECKING:
 #: Rows and bytes that are collected for one row group, so that single rows do not make a group each.
 GROUP_ROWS, GROUP_BYTES = 65_536, 16 * 2**20
 
-#: Errors of a path that is as wrong at the next try. Others may pass: a full disk, a storage that is silent.
-_WRONG_PLACE = (PermissionError, FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
+#: Errors that are the same at the next try: a wrong path, rows that no file can hold. Others may pass: a full
+#: disk, a storage that is silent.
+_WRONG_PLACE = (
+    PermissionError,
+    FileNotFoundError,
+    FileExistsError,
+    IsADirectoryError,
+    NotADirectoryError,
+    ValueError,
+    ImportError,
+    pa.ArrowException,
+)
+
+
+@contextlib.contextmanager
+def temporary_files(what: str, directory: str | Path | None = None) -> Iterator[None]:
+    """Say where room is missing when temporary files cannot be written.
+
+    :param what: what is written, for the error.
+    :param directory: where they are, None for the system's directory for temporary files.
+    :raises DeepchecksSourceError: in place of the operating system's error.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DeepchecksSourceError(
+            f"{what} could not be written to {directory or tempfile.gettempdir()}: {error}. "
+            "Make room there, or name another directory with TMPDIR"
+        ) from error
 
 
 def _temporary_file() -> Path:
@@ -209,12 +237,12 @@ class WholeFile:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, ValueError, ImportError, pa.ArrowException) as error:
-            rows = f" with {self.rows:,} rows" if self.rows else ""
+        except Exception as error:  # each storage has errors of its own
+            rows = f" with {counted(self.rows)}" if self.rows else ""
             told = DeepchecksConfigError(
                 f"The {self._what} {self.shown}{rows} cannot be written: {error}. Check {self._setting}."
             )
-            told.retryable = isinstance(error, OSError) and not isinstance(error, _WRONG_PLACE)
+            told.retryable = not isinstance(error, _WRONG_PLACE)
             raise told from error
 
 

@@ -200,7 +200,9 @@ def test_times_in_other_zones_mean_the_same(client, version):
     assert client.window_counts(version.id, start, start + timedelta(seconds=1)).samples == 1
 
 
-@pytest.mark.parametrize("naive", [(datetime(2026, 1, 1), START), (START, datetime(2027, 1, 1))])
+@pytest.mark.parametrize(
+    "naive", [(datetime(2026, 1, 1), START), (START, datetime(2027, 1, 1)), ("2026-01-01", START)]
+)
 def test_naive_times_are_refused(client, version, naive):
     with pytest.raises(DeepchecksConfigError, match="time zone"):
         client.window_counts(version.id, *naive)

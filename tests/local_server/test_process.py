@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +19,7 @@ import pytest
 from airflow_provider_deepchecks.local_server import Options, ServerProcess
 from airflow_provider_deepchecks.local_server.__main__ import main, parser
 from airflow_provider_deepchecks.local_server.handle import Handle
+from airflow_provider_deepchecks.local_server.options import DEFAULT_TOKEN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,6 +100,23 @@ def test_second_model_is_refused_by_default() -> None:
         server.create_model("one", "regression", features={})
         with pytest.raises(RuntimeError, match="HTTP 402"):
             server.create_model("two", "regression", features={})
+
+
+def test_ctrl_c_ends_it_without_an_error(unused_port: int) -> None:
+    command = [sys.executable, "-m", MODULE, "--port", str(unused_port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            handle = Handle(f"http://127.0.0.1:{unused_port}", DEFAULT_TOKEN)
+            answered = False
+            while not answered and process.poll() is None:
+                with contextlib.suppress(OSError):
+                    answered = bool(handle.call("GET", "/backend-version"))
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 0
+    assert "Traceback" not in errors
 
 
 def test_starting_tells_how_to_connect(unused_port: int) -> None:

@@ -50,6 +50,7 @@ def test_contradictions_are_config_errors(arguments: dict[str, Any], words: str)
 def test_nearest_guesses_at_misspelt_names() -> None:
     assert nearest(["incme", "zzz"], ["income", "age"]) == "Meant 'income' for 'incme'?"
     assert nearest(["zzz"], ["income"]) == ""
+    assert nearest(["age"], ["AGE", "income"]) == "Meant 'AGE' for 'age'?"
 
 
 def test_named_cuts_long_lists() -> None:

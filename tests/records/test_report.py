@@ -91,7 +91,7 @@ def test_the_error_tells_counts_first_rows_and_the_way_out() -> None:
     assert str(error) == (
         "3 rows checked, 3 cannot be sent.\n"
         "  2 rows: not a whole number\n"
-        "  1 rows: sample id is missing\n"
+        "  1 row: sample id is missing\n"
         "The first ones:\n"
         "  row 0 ('a'): column 'x': not a whole number: 1.5\n"
         "  row 1 (without an id): column 'id': sample id is missing\n"

@@ -195,7 +195,8 @@ def _text_times(values: Array, timezone: str | None, unit: str | None) -> Cast:
         instants, problems = pc.coalesce(instants, counted.values), problems + counted.problems
         read |= masked(numbers.is_valid())
     unread = masked(values.is_valid()) & ~read
-    problems += value_problem(Reason.TIME_UNREADABLE, unread, values)
+    hint = " (ISO 8601 is wanted, such as 2026-01-31T09:30:00Z)"
+    problems += value_problem(Reason.TIME_UNREADABLE, unread, values, hint)
     return _in_years(Cast(instants, problems), values)
 
 
@@ -286,6 +287,9 @@ def cast_sample_time(
                     Reason.TIME_WRONG_UNIT, wrong_unit, lambda row: _unit_hint(numbers, row, unit, meant)
                 ),
             )
+        dates = _look_like_dates(numbers) & (micros < _SUSPICIOUS_BEFORE)
+        hint = " (is it a date? make it one, or text such as 2026-01-31)"
+        problems += value_problem(Reason.TIME_UNREADABLE, dates, values, hint)
     problems += value_problem(Reason.TIME_BEFORE_1970, (micros < 0) & ~wrong_unit, values)
     future = (micros > latest) & ~wrong_unit
     problems += value_problem(
@@ -342,6 +346,15 @@ def _other_units(values: Array, unit: str, latest: int) -> tuple[dict[str, Mask]
         if other != unit:
             meant[other] = odd & (numbers * scale >= _PLAUSIBLE_FROM) & (numbers * scale <= latest)
     return meant, np.logical_or.reduce(list(meant.values()))
+
+
+def _look_like_dates(values: Array) -> Mask:
+    """Numbers such as 20260131, the keys of days in many a warehouse; as seconds they are in August 1970."""
+    numbers = cast_number(values, non_finite="null").values.fill_null(0).to_numpy()
+    days, months, years = numbers % 100, numbers // 100 % 100, numbers // 10_000
+    whole = (np.floor(days) == days) & (days >= 1) & (days <= 31) & (months >= 1) & (months <= 12)
+    looks: Mask = whole & (years >= 2000) & (years < 2100)
+    return looks
 
 
 def _unit_hint(values: Array, row: int, unit: str | None, meant: dict[str, Mask]) -> str:

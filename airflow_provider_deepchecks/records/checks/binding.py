@@ -62,7 +62,7 @@ def check_columns(schema: RecordSchema, source: pa.Schema, *, untyped: bool) -> 
         misnamed = [name for name, setting in missing.items() if setting is not None]
         wrong.append(
             f"{', '.join(settings)}: the source has no such column; it has "
-            f"{named(source.names) or 'no column at all: is it empty?'}. "
+            f"{named(source.names) + '.' if source.names else 'no column at all: is it empty?'} "
             f"{nearest(misnamed, spare)}".rstrip()
         )
     lacking = [name for name, setting in missing.items() if setting is None]

@@ -14,7 +14,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from airflow_provider_deepchecks.records.casts.cast import cell
-from airflow_provider_deepchecks.records.casts.texts import is_text, plain_text
 from airflow_provider_deepchecks.records.columns import POSITION
 from airflow_provider_deepchecks.records.reasons import Array, BadRow, Finding, Mask, Reason
 
@@ -51,10 +50,8 @@ class Checked:
         """The bad rows as read, None when there is none."""
         if not self.bad_indices.size:
             return None
-        rows: Array = pa.array(self.bad_indices)
-        # Arrow cannot take rows of string views.
-        columns = [plain_text(column) if is_text(column.type) else column for column in self.source.columns]
-        return pa.RecordBatch.from_arrays([column.take(rows) for column in columns], self.source.schema.names)
+        columns = [_taken(column, self.bad_indices) for column in self.source.columns]
+        return pa.RecordBatch.from_arrays(columns, self.source.schema.names)
 
     def bad_positions(self) -> npt.NDArray[np.int64]:
         """The bad rows' numbers in the source, in the order of :attr:`bad`."""
@@ -113,3 +110,14 @@ class Checked:
     def _id(self, row: int) -> str | None:
         value = cell(self.source.column(self.id_column), row)
         return None if value is None else str(value)
+
+
+def _taken(column: Array, rows: npt.NDArray[np.int64]) -> Array:
+    """Some rows of a column.
+
+    :param rows: their numbers, one at least.
+    """
+    try:
+        return column.take(pa.array(rows))
+    except pa.ArrowNotImplementedError:  # string views, also inside of lists and structs
+        return pa.concat_arrays([column.slice(row, 1) for row in rows.tolist()])

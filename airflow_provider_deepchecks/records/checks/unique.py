@@ -22,6 +22,7 @@ import polars as pl
 
 from airflow_provider_deepchecks.records.columns import SAMPLE_ID
 from airflow_provider_deepchecks.records.reasons import Array, Mask, Reason, shown
+from airflow_provider_deepchecks.records.spool import temporary_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +72,7 @@ class UniqueIds:
         """Set aside the rows whose id an earlier row of the run had.
 
         :param checked: a checked batch; those of a run come in the source's order.
+        :raises DeepchecksSourceError: the disk is full.
         """
         ids = checked.rows.column(SAMPLE_ID)
         return checked.set_aside(
@@ -133,11 +135,13 @@ class UniqueIds:
     # ---------------------------------------------------------------------------------------
 
     def _spill(self) -> None:
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="deepchecks-ids-", dir=self._directory)
         hashes = np.concatenate(self._recent, axis=1)
-        path = Path(self._folder.name, f"{len(self._files)}.hashes")
-        hashes[:, np.argsort(hashes[0])].tofile(path)
+        with temporary_files("Sample ids to compare", self._directory):
+            if self._folder is None:
+                self._folder = tempfile.TemporaryDirectory(prefix="deepchecks-ids-", dir=self._directory)
+            path = Path(self._folder.name, f"{len(self._files)}.hashes")
+            # Not by tofile(), whose error does not tell why.
+            path.write_bytes(hashes[:, np.argsort(hashes[0])].tobytes())
         self._files.append(path)
         self._recent, self._in_recent = [], 0
 

@@ -68,7 +68,8 @@ class PairedQuotes:
 
 
 class CsvBlocks:
-    """A file that Arrow reads in blocks of :data:`BLOCK_BYTES`, in each of which a row ends.
+    """A file that Arrow reads in blocks of :data:`BLOCK_BYTES`, in each of which a row ends, and none of
+    which ends between the two characters of a line break.
 
     A row of more than :data:`ROW_BYTES` is handed out as it is, which Arrow refuses.
     """
@@ -89,7 +90,9 @@ class CsvBlocks:
             block = self._text.read(min(BLOCK_BYTES, left))
             blocks.append(block)
             left -= len(block)
-            if not block or row_ends(block, inside=inside):
+            # Arrow drops a line feed that comes first in a block when a carriage return ended the one before,
+            # even in the middle of a quoted field.
+            if not block or (not block.endswith(b"\r") and row_ends(block, inside=inside)):
                 break
         return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from airflow_provider_deepchecks.records.reasons import Mask
 
 _QUOTE = ord('"')
-_BOM = b"\xef\xbb\xbf"
+#: What some programs write before text in UTF-8.
+BOM = b"\xef\xbb\xbf"
 
 
 class QuoteGuard:
@@ -56,7 +57,7 @@ class QuoteGuard:
         """
         text: bytes = self._stream.read(size)
         while self._first and text:
-            kept = self._without_empty_lines(text.removeprefix(_BOM))
+            kept = self._without_empty_lines(text.removeprefix(BOM))
             self._first = not kept
             text = kept or self._stream.read(size)
         if text:

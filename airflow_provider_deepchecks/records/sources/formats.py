@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from airflow_provider_deepchecks.records.sources.csv_blocks import (
     CsvBlocks,
     bounded_rows,
 )
-from airflow_provider_deepchecks.records.sources.csv_quotes import QuoteGuard
+from airflow_provider_deepchecks.records.sources.csv_quotes import BOM, QuoteGuard
 from airflow_provider_deepchecks.records.sources.ipc_ends import MAGIC, WatchedStream, is_footer, is_one_file
 from airflow_provider_deepchecks.records.sources.json_numbers import LongIntegers
 
@@ -38,6 +39,7 @@ PARQUET_ROWS, PARQUET_BYTES = 16_384, 16 * 2**20
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 
 _INDEX_COLUMN = re.compile(r"__index_level_\d+__")
+_FIRST_NULL = re.compile(rb"\A(\s*)null")
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class File:
     def open(self, *, random_access: bool = False) -> Iterator[Any]:
         """Open the bytes, without their compression where the format is read from the start to the end.
 
-        :raises DeepchecksSourceError: afterwards, when a compressed file turns out to be empty.
+        :raises DeepchecksSourceError: afterwards, when a compressed file turns out to be empty, or when a
+            local one was written to meanwhile.
         """
         # A remote file read in order profits from reading ahead; Parquet's jumps would only fetch the same
         # twice.
@@ -66,6 +69,7 @@ class File:
             else {"block_size": BLOCK_BYTES, "cache_type": "none" if random_access else "readahead"}
         )
         with self.filesystem.open(self.path, "rb", **options) as raw:
+            before = self._written(raw)
             stream: Any = pa.PythonFile(raw, mode="r")
             codec: Any = self.compression
             if codec and not random_access:
@@ -77,6 +81,19 @@ class File:
                     raise DeepchecksSourceError(
                         f"{self.name} has 0 bytes, so it is no {codec} file: is it whole?"
                     )
+                if self._written(raw) != before:
+                    # Text that is cut short, or whose last line is half there, looks whole.
+                    raise DeepchecksSourceError(
+                        f"{self.name} was written to while it was read: write files aside and move them to "
+                        "their place when they are whole"
+                    )
+
+    def _written(self, raw: Any) -> tuple[int, int] | None:
+        """Size and time of the last change of an open file; storages of objects replace them as a whole."""
+        if not self.local:
+            return None
+        found = os.fstat(raw.fileno())
+        return found.st_size, found.st_mtime_ns
 
     @property
     def local(self) -> bool:
@@ -195,7 +212,11 @@ class Csv:
         """Block by block."""
         from pyarrow import csv as arrow_csv
 
-        with file.open() as stream, bounded_rows(file.name, "; or is a quote in it one too many?"):
+        with (
+            file.open() as stream,
+            bounded_rows(file.name, "; or is a quote in it one too many?"),
+            _utf8_text(file, schema.names),
+        ):
             blocks: Any = CsvBlocks(QuoteGuard(stream, file.name, self.delimiter))
             source: Any = pa.PythonFile(blocks, mode="r")
             try:
@@ -230,6 +251,21 @@ class Csv:
         }
 
 
+@contextmanager
+def _utf8_text(file: File, names: list[str]) -> Iterator[None]:
+    """Name row and column of which Arrow says ``In CSV column #1: Row #3: ... invalid UTF8 data``."""
+    try:
+        yield
+    except pa.ArrowInvalid as error:
+        found = re.match(r"In CSV column #(\d+): Row #(\d+): .*invalid UTF8", str(error))
+        if found is None:
+            raise
+        raise DeepchecksSourceError(
+            f"{file.name} is not UTF-8 text (column {names[int(found[1])]!r} in row {int(found[2]):,}, the "
+            "header line is row 1); write it as UTF-8"
+        ) from error
+
+
 class JsonLines:
     """One JSON object a line. Types are JSON's: text stays text, even where it looks like a time.
 
@@ -254,7 +290,8 @@ class JsonLines:
                 found = part if found is None else self._unified(file, found, part, row)
                 numbers.look(block, table)
                 row += table.num_rows
-        return pa.schema([]) if found is None else numbers.exact(found)
+        schema = pa.schema([]) if found is None else numbers.exact(found)
+        return pa.schema([(field.name, _typed_lists(field.type)) for field in schema])
 
     def batches(self, file: File, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """Block by block, with the types of the whole file."""
@@ -297,7 +334,8 @@ def _rows_from(file: File, row: int) -> Iterator[None]:
 def _json_table(block: bytes, schema: pa.Schema | None = None) -> pa.Table:
     from pyarrow import json
 
-    source: Any = pa.BufferReader(block)
+    # Arrow takes null for an object without keys, but ends the process where the first line is one.
+    source: Any = pa.BufferReader(_FIRST_NULL.sub(rb"\1{}  ", block))
     # The block is parsed as one, or a type could change within it.
     read = json.ReadOptions(use_threads=False, block_size=len(block) + 1)
     if schema is None:
@@ -318,6 +356,16 @@ def _text_for_times(type_: pa.DataType) -> pa.DataType:
     return type_
 
 
+def _typed_lists(type_: pa.DataType) -> pa.DataType:
+    # Arrow counts the elements of lists wrong where all of them are null, unless they have a type.
+    if pa.types.is_list(type_):
+        inner = type_.value_type
+        return pa.list_(pa.float64() if pa.types.is_null(inner) else _typed_lists(inner))
+    if pa.types.is_struct(type_):
+        return pa.struct([(field.name, _typed_lists(field.type)) for field in type_])
+    return type_
+
+
 def _line_blocks(stream: Any) -> Iterator[bytes]:
     """Whole lines, about a block of bytes at a time."""
     rest = b""
@@ -328,9 +376,10 @@ def _line_blocks(stream: Any) -> Iterator[bytes]:
             if len(rest) > ROW_BYTES:
                 raise DeepchecksSourceError(f"A line of more than {ROW_BYTES:,} bytes; is this JSON lines?")
             continue
-        block, rest = rest + data[:end], data[end:]
+        block, rest = (rest + data[:end]).removeprefix(BOM), data[end:]
         if block.strip():
             yield block
+    rest = rest.removeprefix(BOM)
     if rest.strip():
         yield rest
 

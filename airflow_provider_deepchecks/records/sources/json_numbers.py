@@ -100,7 +100,7 @@ def _objects(block: bytes) -> Iterator[dict[str, Any]]:
     text, place = block.decode("utf-8", "replace").strip(), 0
     while place < len(text):
         row, place = _NUMBERS.raw_decode(text, place)
-        yield row
+        yield row or {}  # null is an object without keys
         while place < len(text) and text[place].isspace():
             place += 1
 

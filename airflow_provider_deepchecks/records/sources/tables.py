@@ -157,7 +157,13 @@ class QuerySource:
             return error
         # Without the cause: the messages of some drivers go on with the statement and its parameters.
         kind = f"{type(error).__module__.partition('.')[0]}.{type(error).__qualname__}"
-        return DeepchecksSourceError(f"{where} failed in {doing}: {kind}: {first_line(error)}")
+        told, hint = first_line(error), ""
+        if isinstance(error, KeyError):  # what psycopg2, PyMySQL and MySQLdb say of a name in the query
+            hint = "; sql_parameters= does not have this name"
+        elif "syntax" in told and self.dialect in QUOTES:
+            # The database may complain of what is around the query.
+            hint = "; the query must be one SELECT, since it is read by SELECT * FROM (...)"
+        return DeepchecksSourceError(f"{where} failed in {doing}: {kind}: {told}{hint}")
 
     def in_order(self, time: str, sample_id: str, *, naive_is_utc: bool) -> bool:
         """False: to know it takes reading everything."""

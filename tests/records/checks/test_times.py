@@ -150,6 +150,15 @@ def test_text_that_is_no_time(text: str) -> None:
         assert bad == {len(values) - 1: ["not a time"]}
 
 
+@pytest.mark.parametrize("kind", [pa.int32(), pa.int64(), pa.float64(), pa.decimal128(21, 2)])
+@pytest.mark.parametrize("unit", [None, "ms", "ns"])
+def test_numbers_that_spell_a_date_are_no_time(kind: pa.DataType, unit: Any) -> None:
+    values = pa.array([20260131, 20260132, 20001231, None, 0]).cast(kind)
+    checked = check(checker(timestamp_unit=unit), rows_of(5, at=values))
+    assert reasons(checked) == {0: ["not a time"], 2: ["not a time"], 3: ["time is missing"]}
+    assert "20260131" in next(checked.bad_rows()).detail
+
+
 def test_finer_units_are_cut_to_microseconds() -> None:
     nanoseconds = pa.array([SECONDS * 10**9 + 123_456_789], pa.timestamp("ns", "UTC"))
     for values in (nanoseconds, pa.array(["2026-01-01T10:00:00.123456789Z"])):

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_deepchecks.exceptions import DeepchecksSourceError
 from airflow_provider_deepchecks.records.checks import unique
 from airflow_provider_deepchecks.records.checks.unique import UniqueIds
 from tests.records.checking import check, checker, reasons, rows_of
@@ -103,6 +104,16 @@ def test_memory_holds_a_bounded_number_of_hashes(tmp_path: Path) -> None:
             ids.repeated(_numbered(start, start + 4))
             assert sum(part.shape[1] for part in ids._recent) < 5 + 4
         assert ids._words.size == 2
+
+
+def test_a_disk_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unique, "_IN_MEMORY", 10)
+    missing = tmp_path / "nowhere"
+    with (
+        UniqueIds(missing) as ids,
+        pytest.raises(DeepchecksSourceError, match=f"could not be written to {missing}: .*TMPDIR"),
+    ):
+        ids.repeated(pa.array([f"s{number}" for number in range(20)]))
 
 
 def test_no_file_is_made_for_few_ids(tmp_path: Path) -> None:

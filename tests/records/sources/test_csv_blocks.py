@@ -62,6 +62,19 @@ def test_rows_longer_than_blocks_are_read(
     assert [[row["id"], row["x"]] for row in rows] == long
 
 
+@pytest.mark.parametrize("size", range(1, 12))
+def test_line_breaks_in_fields_stay_where_blocks_end_in_them(
+    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", size)
+    values = ["one\r\ntwo", "\r\n", "\r", "\r\r\n\n", "x"]
+    path = tmp_path / "rows.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\r\n").writerows([["id", "x"], *enumerate(values)])
+    rows = [row for batch in open_files([path]).batches() for row in batch.to_pylist()]
+    assert [row["x"] for row in rows] == values
+
+
 def test_a_row_without_an_end_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 16)
     monkeypatch.setattr(csv_blocks, "ROW_BYTES", 64)

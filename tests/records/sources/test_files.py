@@ -11,6 +11,7 @@ import gzip
 import io
 import json
 import os
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import fsspec
@@ -159,6 +160,25 @@ def test_blocks_of_lines_lose_nothing(size: int, tmp_path: Path, monkeypatch: py
     path = tmp_path / "rows.ndjson"
     path.write_bytes(b'{"a":1}\r\n\n{"a":22222}\n  \n{"a":3}')
     assert read(path)["a"].to_pylist() == [1, 22222, 3]
+
+
+@pytest.mark.parametrize("size", [2, 8, 2**20])
+@pytest.mark.parametrize("start", ["", "\ufeff", "\n "])
+def test_a_null_among_json_lines_is_a_row_without_values(
+    start: str, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formats, "BLOCK_BYTES", size)
+    path = tmp_path / "rows.jsonl"
+    path.write_text(start + 'null\nnull\n{"a":1.5}\nnull\n{"a":12345678901234567890}\n')
+    assert read(path)["a"].to_pylist() == [None, None, Decimal("1.5"), None, 12345678901234567890]
+
+
+@pytest.mark.parametrize("lists", [[[None, None], [], None, [None]], [[[None, None]], [[], None]]])
+def test_json_lists_of_nulls_are_read_as_they_are(lists: list[Any], tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows = [{"a": one, "b": {"c": one}} for one in lists]
+    path.write_bytes(json_lines(rows))
+    assert read(path).to_pylist() == rows
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst", ".bz2"])
@@ -418,7 +438,11 @@ def test_csv_is_not_mixed_with_typed_files(tmp_path: Path) -> None:
     ("name", "content", "told"),
     [
         ("rows.csv", b"a,b\n1,2\n1,2,3\n", "Expected 2 columns, got 3"),
-        ("rows.csv", b"a\n" + b"x\n" * 10_000 + b"\xff\n", "invalid UTF8"),
+        (
+            "rows.csv",
+            b"a,b\n" + b"1,x\n" * 500_000 + b"1,\xff\n",
+            r"not UTF-8 text \(column 'b' in row 500,002, .*; write it as UTF-8",
+        ),
         ("rows.csv", "a,b\n1,2\n".encode("utf-16"), "not UTF-8"),
         ("rows.csv", "a,ä\n1,2\n".encode("latin-1"), "not UTF-8 text .*; write it as UTF-8"),
         ("rows.csv", b"a;b\n1;2\n", "one column, 'a;b', and seems to be separated by ';'; write .* commas"),
@@ -442,6 +466,37 @@ def test_unreadable_files_are_named(name: str, content: bytes, told: str, tmp_pa
     with pytest.raises(DeepchecksSourceError, match=told) as caught:
         read(path)
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "head", "line"), [("csv", b"a\n", b"x%05d\n"), ("jsonl", b"", b'{"a":"x%05d"}\n')]
+)
+@pytest.mark.parametrize("whole_lines", [100_000, 300_001])
+def test_a_file_that_is_written_to_while_it_is_read_is_told(
+    suffix: str, head: bytes, line: bytes, whole_lines: int, tmp_path: Path
+) -> None:
+    path = tmp_path / f"rows.{suffix}"
+    path.write_bytes(head + b"".join(line % number for number in range(300_000)))
+    length = len(head) + whole_lines * len(line % 0)
+    reading = open_files([path]).batches()
+    next(iter(reading))
+    with path.open("r+b") as file:
+        # Where a line ends, so that nothing else tells of it.
+        file.truncate(length)
+        file.seek(length - len(line % 0))
+        file.write(line % 7)
+    with pytest.raises(DeepchecksSourceError, match=f"rows.{suffix} was written to while it was read"):
+        list(reading)
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_read_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"a\n" + b"x\n" * 2_000_000)
+    reading = open_files([path]).batches()
+    rows = next(iter(reading)).num_rows
+    (tmp_path / "new").write_bytes(b"a\ny\n")
+    (tmp_path / "new").replace(path)
+    assert rows + sum(batch.num_rows for batch in reading) == 2_000_000
 
 
 def test_a_type_that_changes_in_a_later_block_is_told(

@@ -21,7 +21,7 @@ import pytest
 
 from airflow_provider_deepchecks.exceptions import DeepchecksSourceError
 from airflow_provider_deepchecks.records.intake import BadRowRules, Intake
-from airflow_provider_deepchecks.records.sources import postgres_drivers
+from airflow_provider_deepchecks.records.sources import csv_blocks, postgres_drivers
 from airflow_provider_deepchecks.records.sources.cursors import Statement
 from airflow_provider_deepchecks.records.sources.postgres import read_by_cursor
 from airflow_provider_deepchecks.records.sources.postgres_drivers import Psycopg2, Psycopg3
@@ -333,7 +333,7 @@ def test_postgres_times_beyond_the_calendar_are_bad_rows(postgres: Connect, kind
     rows, bad = sent_and_bad(source, {"d": "datetime"}, timezone="Asia/Kolkata")
     assert [row["d"] for row in rows] == [dt.datetime(2026, 1, 1, 18, 30, tzinfo=UTC), None]
     assert {name: len(found) for name, found in bad.items()} == {"1": 1, "2": 1, "3": 1, "4": 1}
-    assert bad["1"] == ["not a time: 'infinity'"]
+    assert bad["1"] == ["not a time: 'infinity' (ISO 8601 is wanted, such as 2026-01-31T09:30:00Z)"]
     assert all("0044-03-1" in found for found in bad["3"])
 
 
@@ -346,7 +346,7 @@ def test_postgres_sample_times_beyond_the_calendar_are_bad_rows(postgres: Connec
     rows, bad = sent_and_bad(source, {})
     noon = dt.datetime(2026, 1, 1, 10, 0, 0, 500_000, tzinfo=UTC)
     assert [(row["_dc_sample_id"], row["__time"]) for row in rows] == [("1", noon), ("3", noon)]
-    assert bad == {"2": ["not a time: 'infinity'"]}
+    assert bad == {"2": ["not a time: 'infinity' (ISO 8601 is wanted, such as 2026-01-31T09:30:00Z)"]}
 
 
 def test_postgres_arrays_after_many_nulls(postgres: Connect) -> None:
@@ -382,6 +382,28 @@ def test_errors_show_no_parameters(postgres: Connect) -> None:
     assert message.startswith("The query on warehouse (postgresql) failed in reading: psycopg")
     assert "my-secret" not in message + repr(caught.value.__cause__)
     assert "my-secret" not in repr(open_query(postgres, sql, {"p": "my-secret"}, dialect="postgresql"))
+
+
+@pytest.mark.parametrize("sql", ["SELEC id", "DELETE FROM pg_class RETURNING *"])
+def test_what_is_no_select_is_told(postgres: Connect, sql: str) -> None:
+    with pytest.raises(DeepchecksSourceError, match=r"syntax error .*; the query must be one SELECT"):
+        query(postgres, sql, dialect="postgresql")
+
+
+def test_a_parameter_that_is_not_given_is_told(postgres: Connect) -> None:
+    with pytest.raises(
+        DeepchecksSourceError, match=r"'day'; sql_parameters= does not have|parameter missing: day"
+    ):
+        query(postgres, "SELECT %(day)s AS a", {"other": 1}, dialect="postgresql")
+
+
+def test_line_breaks_in_text_stay_where_blocks_end_in_them(
+    postgres: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 64)
+    sql = "SELECT repeat('x', i) || E'\\r\\ny' AS a FROM generate_series(1, 100) i"
+    table = query(postgres, sql, dialect="postgresql")
+    assert table["a"].to_pylist() == [f"{'x' * i}\r\ny" for i in range(1, 101)]
 
 
 def test_an_error_in_the_middle_gives_no_half_row(postgres: Connect) -> None:
