@@ -113,9 +113,10 @@ def shown(value: Any) -> str:
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
-def counted(rows: int) -> str:
+def counted(rows: int, noun: str = "rows") -> str:
     """A number of rows for a message: ``1 row``, ``2 rows``.
 
     :param rows: the number.
+    :param noun: what they are called when they are many.
     """
-    return f"{rows:,} row" + ("" if rows == 1 else "s")
+    return f"{rows:,} {noun.removesuffix('s') if rows == 1 else noun}"

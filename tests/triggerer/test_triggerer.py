@@ -167,7 +167,7 @@ def test_labels_are_counted(waited: Waited) -> None:
 @pytest.mark.parametrize(
     ("task_id", "told"),
     [
-        ("none_refused", "the server refused 1 rows (allowed: 0). First ones: s09: Got future"),
+        ("none_refused", "the server refused 1 row (allowed: 0). First ones: s09: Got future"),
         ("impatient", "Sensor has timed out after 3 s. Last seen: model 'young'"),
     ],
 )

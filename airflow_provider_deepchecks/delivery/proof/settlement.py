@@ -26,6 +26,7 @@ from airflow_provider_deepchecks.allowance import is_limit, rows_allowed
 from airflow_provider_deepchecks.delivery.receipt import Example, Receipt
 from airflow_provider_deepchecks.exceptions import DeepchecksConfigError
 from airflow_provider_deepchecks.moments import check_seconds
+from airflow_provider_deepchecks.records.reasons import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -228,14 +229,14 @@ def _settle_labels(
     if seen.label_proof is not None:
         refused = seen.label_proof.refused  # others' labels for the same samples are listed too
     rest = receipt.waiting - refused
-    visible, counted = _labels_by_counts(receipt, seen, rest, excused)
+    visible, proven = _labels_by_counts(receipt, seen, rest, excused)
 
     def all_in(unmatched: int) -> Settlement:
         shown = min(visible, rest - unmatched)
         account = _Account(shown + unmatched, rest - unmatched - shown, refused, 0)
         return _all_in(replace(receipt, unmatched=unmatched), account, seen.labels_refused, seen, rules)
 
-    if rules.verify == "counts" and counted:
+    if rules.verify == "counts" and proven:
         return all_in(min(excused, rest - visible))
     accepted = rules.allow_unmatched and not receipt.samples_known
     if seen.label_proof is not None:
@@ -250,7 +251,7 @@ def _settle_labels(
     else:
         still_open = _Account(visible, 0, refused, rest - visible)
         text = f"{rest - visible:,} of {receipt.waiting:,} labels do not show"
-        if counted:
+        if proven:
             still_open, text = _Account(0, 0, refused, rest), f"{rest:,} labels are not compared by their ids"
     if _labels_may_come(receipt, seen, rules):
         return _settlement(State.WAITING, receipt, still_open, seen, f"{text} yet", needs_ids=True)
@@ -270,12 +271,12 @@ def _settle_labels(
     return _settlement(State.LOST, receipt, still_open, seen, text, needs_ids=True)
 
 
-def _outside(seen: Observation, counted: int) -> int:
+def _outside(seen: Observation, by_counts: int) -> int:
     """Samples sent that are not in the window: refused, or stored before with another time.
 
-    :param counted: how many surely are not, by the counts.
+    :param by_counts: how many surely are not.
     """
-    return counted if seen.proof is None else seen.proof.refused + seen.proof.elsewhere
+    return by_counts if seen.proof is None else seen.proof.refused + seen.proof.elsewhere
 
 
 def _labels_by_counts(receipt: Receipt, seen: Observation, rest: int, excused: int) -> tuple[int, bool]:
@@ -325,8 +326,8 @@ def _all_in(
         receipt,
         account,
         seen,
-        f"the server refused {refused:,} {receipt.noun} (allowed: {allowed:,}). First ones: {first}. Mend "
-        "them at the source, or raise max_refused",
+        f"the server refused {counted(refused, receipt.noun)} (allowed: {allowed:,}). First ones: {first}. "
+        "Mend them at the source, or raise max_refused",
         listed=listed,
     )
 

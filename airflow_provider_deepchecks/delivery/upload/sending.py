@@ -32,6 +32,7 @@ from airflow_provider_deepchecks.exceptions import (
     DeepchecksServerError,
     DeepchecksTimeoutError,
 )
+from airflow_provider_deepchecks.records.reasons import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence, Set
@@ -314,9 +315,7 @@ class Sender:
             piece.doubted = True
             return [], [piece]
         if not single and error.status == 500 and (piece.narrowing or (suspicious and self._is_well())):
-            log.warning(
-                "%s Looking for the cause in %s %s.", error, f"{piece.chunk.rows:,}", self._channel.noun
-            )
+            log.warning("%s Looking for the cause in %s.", error, counted(piece.chunk.rows, self.noun))
             afresh = replace(piece, narrowing=True, failures=0, server_errors=0, failing_since=None)
             return [], afresh.split(piece.chunk.rows // 2)
         self._wait(error, piece)
@@ -328,7 +327,7 @@ class Sender:
             piece.failing_since = now
         wait = max(pause(piece.failures, self._rng), error.retry_after or 0.0)
         if now + wait - piece.failing_since > self._send_timeout:
-            what = f"{piece.chunk.rows:,} {self._channel.noun}"
+            what = counted(piece.chunk.rows, self.noun)
             if piece.chunk.rows == 1:
                 what += f" (id {piece.chunk.sample_ids()[0]!r})"
             raise DeepchecksServerError(

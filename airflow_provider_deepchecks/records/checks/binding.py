@@ -68,8 +68,8 @@ def check_columns(schema: RecordSchema, source: pa.Schema, *, untyped: bool) -> 
     lacking = [name for name, setting in missing.items() if setting is None]
     if lacking:
         wrong.append(
-            f"The source lacks {named(lacking)}, which the version needs: add the columns, or name theirs "
-            f"with column_mapping. {nearest(lacking, spare)}".rstrip()
+            f"The source lacks {named(lacking)}, which the version needs: add the columns, or rename what "
+            f"holds them (column_mapping= of an operator). {nearest(lacking, spare)}".rstrip()
         )
     if schema.unknown is not None:
         # What is meant by a misspelt name is told above.
@@ -84,8 +84,8 @@ def check_columns(schema: RecordSchema, source: pa.Schema, *, untyped: bool) -> 
         unknown = [name for name in unknown if name not in renamed]
         if unknown:
             wrong.append(
-                f"The version does not have {named(unknown)}: leave them out, or name their column with "
-                "column_mapping."
+                f"The version does not have {named(unknown)}: leave them out, or rename them "
+                "(column_mapping= of an operator)."
             )
     for wanted in schema.fields:
         for name in wanted.source:

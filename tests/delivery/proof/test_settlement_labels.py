@@ -182,7 +182,7 @@ def test_labels_that_show_nowhere_fail(known: bool) -> None:
 def test_refused_labels_fail() -> None:
     done = settle(labels(), seen(samples=20, labeled_in_window=9, labels_refused_count=1), RULES)
     assert done.state is State.REFUSED
-    assert "1 labels" in done.message
+    assert "1 label " in done.message
 
 
 def test_the_ids_tell_replaced_labels_from_missing_ones() -> None:

@@ -91,9 +91,9 @@ def test_missing_unknown_and_doubled_columns_are_told_together() -> None:
     assert "several columns named 'extra'" in message
     assert "timestamp_column='at': the source has no such column; it has 'id', 'guess', 'incme'" in message
     assert "The source lacks 'income', 'city', which the version needs" in message
-    assert "column_mapping. Meant 'incme' for 'income'?" in message
+    assert "(column_mapping= of an operator). Meant 'incme' for 'income'?" in message
     assert "The version does not have 'extra', 'extra'" in message
-    assert "column_mapping" in message
+    assert "rename them (column_mapping= of an operator)" in message
 
 
 def test_a_source_without_columns_is_told() -> None:
