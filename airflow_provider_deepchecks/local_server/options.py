@@ -15,6 +15,8 @@ DEFAULT_TOKEN = "ZGVtb0BleGFtcGxlLmNvbQ==.stand-in-secret"
 #: The server version whose behaviour was measured.
 SERVER_VERSION = "0.19.3"
 
+_YEAR = 365 * 86_400
+
 
 @dataclass(frozen=True)
 class Options:
@@ -30,7 +32,8 @@ class Options:
     :param offset_lag: seconds between a poll's rows being stored and its pending rows being written.
     :param broker_timeout: seconds an upload waits for a broker that is down.
     :param clock_offset: seconds the server's clock is ahead of the machine's.
-    :raises ValueError: a token that the server refuses before it compares it, or a poll of no rows.
+    :raises ValueError: a token that the server refuses before it compares it, a poll of no rows, or
+        seconds that no clock has.
     """
 
     token: str = field(default=DEFAULT_TOKEN, repr=False)
@@ -54,3 +57,7 @@ class Options:
             raise ValueError("the token must be '<base64 of an e-mail>.<secret>'")
         if self.poll_size < 1:
             raise ValueError(f"a poll of {self.poll_size} rows: give at least 1")
+        if not 0 <= self.consumer_delay <= _YEAR:
+            raise ValueError(f"a delay of {self.consumer_delay:g} s: give seconds from 0 to a year")
+        if not -_YEAR <= self.clock_offset <= _YEAR:
+            raise ValueError(f"a clock {self.clock_offset:g} s ahead: give a year at most")

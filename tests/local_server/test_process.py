@@ -147,6 +147,8 @@ def test_starting_tells_how_to_connect(unused_port: int) -> None:
         (["--port", "0", "--token", "secret"], "the token must be '<base64 of an e-mail>.<secret>'"),
         (["--port", "0", "--token", "abcde.secret"], "the token must be '<base64 of an e-mail>.<secret>'"),
         (["--port", "0", "--poll-size", "0"], "a poll of 0 rows"),
+        (["--port", "0", "--consumer-delay", "-1"], "a delay of -1 s: give seconds from 0"),
+        (["--port", "0", "--clock-offset", "nan"], "a clock nan s ahead"),
     ],
     ids=[
         "taken port",
@@ -155,6 +157,8 @@ def test_starting_tells_how_to_connect(unused_port: int) -> None:
         "token without a dot",
         "token without an e-mail",
         "empty poll",
+        "negative delay",
+        "no offset",
     ],
 )
 def test_what_keeps_it_from_starting_is_told(
