@@ -62,7 +62,7 @@ class DeepchecksLogBatchOperator(UploadOperator):
     :param quarantine_path: Parquet file, local or on object storage, for bad rows with their reasons
         (templated); each mapped task needs its own, with ``{{ ti.map_index }}`` in it. When waiting ends with
         rows that are not in, here or in a sensor, all that the server lists about them goes beside it:
-        ``bad.parquet`` -> ``bad-errors.parquet``.
+        ``bad.parquet`` -> ``bad-errors.parquet``, and ``bad-errors-3.parquet`` of the mapped task 3.
     :param max_invalid_rows: with ``quarantine``, fail when more rows are bad, those that the server cannot
         take among them: a count (int) or a share (float).
     :param on_late_rows: rows older than the version's newest sample (watermark): ``fail``, ``send`` or
