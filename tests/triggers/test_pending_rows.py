@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 
 from airflow_provider_deepchecks.client.settings import ClientSettings
 from airflow_provider_deepchecks.delivery.proof.watch import CoverageWatch, QuietWatch
@@ -123,6 +124,32 @@ def test_what_waiting_cannot_mend(model, airflow_db, watch, conn_id, told):
     assert error is not None
     assert told in str(error)
     assert not error.retryable
+
+
+def test_threads_know_their_way_back_to_the_loop(model, monkeypatch):
+    """A triggerer of Airflow 3.0 to 3.2 asks for connections there, and breaks when it is asked elsewhere."""
+    loops: list[Any] = []
+
+    async def ask() -> None:
+        loops.append(asyncio.get_running_loop())
+
+    def asking(function: Any) -> Any:
+        def asked(*arguments: Any) -> Any:
+            async_to_sync(ask)()
+            return function(*arguments)
+
+        return asked
+
+    monkeypatch.setattr(DeepchecksHook, "get_connection", staticmethod(asking(DeepchecksHook.get_connection)))
+    monkeypatch.setattr(QuietWatch, "look", asking(QuietWatch.look))
+
+    async def event() -> Any:
+        return asyncio.get_running_loop(), await anext(trigger().run())
+
+    loop, found = asyncio.run(event())
+    assert found.payload["state"] == "settled"
+    assert len(loops) >= 2
+    assert set(loops) == {loop}
 
 
 def test_what_nobody_foresaw_is_no_skip(model):
