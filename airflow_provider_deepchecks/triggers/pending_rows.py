@@ -88,7 +88,9 @@ class DeepchecksPendingRowsTrigger(BaseTrigger):
                     yield _event({"state": TIMEOUT, "message": sighting.message})
                     return
         except DeepchecksError as error:
-            yield _event(Sighting(Sighting.FAILED, str(error)).to_dict())
+            # A connection that cannot be read yet may be there for a retry.
+            state = Sighting.UNREACHABLE if error.retryable else Sighting.FAILED
+            yield _event(Sighting(state, str(error)).to_dict())
         except Exception as error:
             # Airflow's own word for a trigger that broke is one that soft_fail skips over.
             self.log.exception("A look ended in an error that nobody foresaw.")

@@ -110,20 +110,26 @@ def test_deadline_before_the_next_poll(model):
 
 
 @pytest.mark.parametrize(
-    ("watch", "conn_id", "told"),
-    [
-        ({**QUIET, "model": "mm"}, "deepchecks_default", "no model 'mm'"),
-        (QUIET, "nowhere", "deepchecks_conn_id='nowhere'"),
-        ({"kind": "strange"}, "deepchecks_default", "Unknown kind of watch"),
-    ],
+    ("watch", "told"),
+    [({**QUIET, "model": "mm"}, "no model 'mm'"), ({"kind": "strange"}, "Unknown kind of watch")],
 )
-def test_what_waiting_cannot_mend(model, airflow_db, watch, conn_id, told):
-    sighting = read_event(run(trigger(watch, conn_id=conn_id)))
+def test_what_waiting_cannot_mend(model, watch, told):
+    sighting = read_event(run(trigger(watch)))
     assert sighting is not None
     error = sighting.error()
     assert error is not None
     assert told in str(error)
     assert not error.retryable
+
+
+def test_unknown_connection_is_left_to_retries(airflow_db):
+    """Airflow says the same when what keeps its connections is away."""
+    sighting = read_event(run(trigger(conn_id="nowhere")))
+    assert sighting is not None
+    error = sighting.error()
+    assert error is not None
+    assert "deepchecks_conn_id='nowhere'" in str(error)
+    assert error.retryable
 
 
 def test_threads_know_their_way_back_to_the_loop(model, monkeypatch):
