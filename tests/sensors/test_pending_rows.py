@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    TaskDeferred,
     task,
 )
 
@@ -311,6 +312,24 @@ def test_first_look_can_be_enough(server):
     ran = wait({"sensor": {"receipt": receipt, "deferrable": True}}, poke_interval=600, timeout=3600)
     assert ran.state == "success"
     assert time.monotonic() - before < 300
+
+
+@pytest.mark.parametrize(
+    ("more", "longest"),
+    [
+        ({}, None),
+        ({"exponential_backoff": True}, 3600.0),
+        ({"exponential_backoff": True, "max_wait": 600}, 600.0),
+    ],
+)
+def test_exponential_backoff_in_the_triggerer(server, more, longest):
+    sensor = DeepchecksPendingRowsSensor(
+        task_id="s", model_name="m", poke_interval=7, timeout=3600, deferrable=True, **more
+    )
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute({})
+    trigger = deferred.value.trigger
+    assert (trigger.poll_interval, trigger.longest_interval) == (7.0, longest)
 
 
 def test_config_error_is_a_value_error():

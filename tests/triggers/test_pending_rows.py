@@ -15,7 +15,8 @@ import pytest
 from asgiref.sync import async_to_sync
 
 from airflow_provider_deepchecks.client.settings import ClientSettings
-from airflow_provider_deepchecks.delivery.proof.watch import CoverageWatch, QuietWatch
+from airflow_provider_deepchecks.delivery.proof.settlement import State
+from airflow_provider_deepchecks.delivery.proof.watch import CoverageWatch, QuietWatch, Sighting
 from airflow_provider_deepchecks.exceptions import DeepchecksConnectionError, DeepchecksServerError
 from airflow_provider_deepchecks.hooks.deepchecks import DeepchecksHook
 from airflow_provider_deepchecks.sensors.pending_rows import DeepchecksPendingRowsSensor
@@ -172,6 +173,21 @@ def test_coverage(model):
     assert sighting is not None
     assert "0 of 0 rows" in sighting.message
     assert sighting.error() is not None
+
+
+def test_intervals_grow(monkeypatch, model):
+    looks = iter([State.WAITING] * 4 + [State.SETTLED])
+    monkeypatch.setattr(QuietWatch, "look", lambda *_: Sighting(next(looks), "a look"))
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    growing = trigger(seconds=600)
+    growing.longest_interval = 0.5
+    assert run(growing)["state"] == "settled"
+    assert slept == [0.1, 0.2, 0.4, 0.5, 0.5]
 
 
 def test_triggers_share_calls(model):
