@@ -74,6 +74,7 @@ class WatchSensor(BaseSensorOperator):
             value = getattr(self, setting)
             if value is not None and not isinstance(value, str):
                 raise DeepchecksConfigError(f"{setting}= is {type(value).__name__}: give text.")
+        self.model_version = self.model_version or None  # rendered from a parameter that the run left empty
         return Looker(self.watch(), storage_path)
 
     def poke(self, context: Context) -> PokeReturnValue:
