@@ -57,7 +57,10 @@ class UploadOperator(BaseOperator):
         "sql_parameters",
         "data_conn_id",
         "column_mapping",
+        "on_invalid_rows",
         "quarantine_path",
+        "max_invalid_rows",
+        "max_refused",
         "checkpoint_path",
         "ids_path",
         "status_table",
@@ -298,10 +301,13 @@ class UploadOperator(BaseOperator):
                 "verify='ids' in a deferrable task needs ids_path=, a file for the sample ids that the "
                 "triggerer can read too; or set deferrable=False."
             )
-        for setting in ("sql", "table", "sql_conn_id", "data_conn_id", "model_name", "model_version"):
+        optional = ("model_version", "sql_conn_id", "data_conn_id", "status_conn_id")
+        for setting in ("model_name", "sql", "table", "status_table", *optional):
             value = getattr(self, setting)
             if value is not None and not isinstance(value, str):
                 raise DeepchecksConfigError(f"{setting}= is {type(value).__name__}: give text.")
+            if value == "" and setting in optional:
+                setattr(self, setting, None)  # rendered from a parameter that the run left empty
         for setting in ("quarantine_path", "checkpoint_path", "ids_path"):
             value = getattr(self, setting)
             if value is not None and not is_path(value):

@@ -66,6 +66,8 @@ def hide_rows(data: object) -> object:
         return data
     if isinstance(data, (list, tuple)) and data and all(map(_is_for_airflow, data)):
         return data
+    if isinstance(data, dict) and data and all(map(_is_reference, data.values())):
+        return data
     return Rows(data)
 
 
@@ -76,7 +78,12 @@ def _is_for_airflow(value: object) -> bool:
     """
     kind = type(value)
     is_storage_path = hasattr(kind, "fs") and hasattr(kind, "path")
-    return isinstance(value, (str, os.PathLike)) or hasattr(kind, "iter_references") or is_storage_path
+    return isinstance(value, (str, os.PathLike)) or is_storage_path or _is_reference(value)
+
+
+def _is_reference(value: object) -> bool:
+    """Whether a value stands for the output of a task."""
+    return hasattr(type(value), "iter_references")
 
 
 def _is_called(value: object) -> bool:

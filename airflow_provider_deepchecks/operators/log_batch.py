@@ -58,15 +58,15 @@ class DeepchecksLogBatchOperator(UploadOperator):
     :param non_finite: NaN and infinities are sent as ``null``, or make the row ``invalid``. A prediction or a
         probability is never null, so there they always make the row invalid.
     :param on_invalid_rows: ``fail`` (nothing more is sent), or ``quarantine``: bad rows go to
-        ``quarantine_path`` and the others are sent.
+        ``quarantine_path`` and the others are sent (templated).
     :param quarantine_path: Parquet file, local or on object storage, for bad rows with their reasons
         (templated); each mapped task needs its own, with ``{{ ti.map_index }}`` in it. When waiting ends with
         rows that are not in, here or in a sensor, all that the server lists about them goes beside it:
-        ``bad.parquet`` -> ``bad-errors.parquet``.
+        ``bad.parquet`` -> ``bad-errors.parquet``, and ``bad-errors-3.parquet`` of the mapped task 3.
     :param max_invalid_rows: with ``quarantine``, fail when more rows are bad, those that the server cannot
-        take among them: a count (int) or a share (float).
+        take among them: a count (int) or a share (float) (templated).
     :param on_late_rows: rows older than the version's newest sample (watermark): ``fail``, ``send`` or
-        ``quarantine``. Deepchecks asks for samples in time order within a version.
+        ``quarantine`` (templated). Deepchecks asks for samples in time order within a version.
     :param dry_run: read and check everything and send nothing; the result is a report.
     :param skip_if_empty: skip the task when the source holds no rows; otherwise it succeeds with a receipt of
         0 rows.
@@ -74,7 +74,7 @@ class DeepchecksLogBatchOperator(UploadOperator):
         does not count.
     :param wait_for_ingestion: succeed only once every row is accounted for on the server.
     :param max_refused: with ``wait_for_ingestion``: rows that the server may refuse, a count (int) or a share
-        (float).
+        (float) (templated).
     :param verify: with ``wait_for_ingestion``: what proves the rows. ``auto`` compares the sample ids
         themselves where they are at hand (on the worker always, in the triggerer with ``ids_path``) and the
         window holds no more than 50,000 rows, and counts otherwise; ``counts`` compares ids only where counts
@@ -110,6 +110,7 @@ class DeepchecksLogBatchOperator(UploadOperator):
         "prediction_column",
         "prediction_probas_columns",
         "label_column",
+        "on_late_rows",
     )
 
     def __init__(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_deepchecks.records.checks.unique import UniqueIds
-from airflow_provider_deepchecks.records.quarantine import Quarantine
+from airflow_provider_deepchecks.records.quarantine import Quarantine, beside
 from airflow_provider_deepchecks.records.reasons import Reason
 from airflow_provider_deepchecks.records.report import CheckReport, Rule, too_many
 
@@ -48,6 +48,13 @@ class BadRowRules:
     max_invalid: int | float | None = None
     quarantine_path: Any = None
     part: tuple[str, int] | None = None
+
+    def errors_path(self) -> Any:
+        """The file beside the quarantine's for what the server lists about the rows later; a mapped task has
+        its own, since the quarantine's path may be shared by tasks none of which sets rows aside.
+        """
+        index = -1 if self.part is None else self.part[1]
+        return beside(self.quarantine_path, "errors" if index < 0 else f"errors-{index}")
 
     def broken(self, checked: Checked) -> set[Rule]:
         """The rules by which a batch holds a bad row that must not be passed over."""

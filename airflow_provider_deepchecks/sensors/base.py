@@ -74,6 +74,7 @@ class WatchSensor(BaseSensorOperator):
             value = getattr(self, setting)
             if value is not None and not isinstance(value, str):
                 raise DeepchecksConfigError(f"{setting}= is {type(value).__name__}: give text.")
+        self.model_version = self.model_version or None  # rendered from a parameter that the run left empty
         return Looker(self.watch(), storage_path)
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -92,6 +93,7 @@ class WatchSensor(BaseSensorOperator):
                 self._looker.watch,
                 deepchecks_conn_id=self.deepchecks_conn_id,
                 poll_interval=self.poke_interval,
+                longest_interval=self._longest_interval(),
                 started_at=self._first_look,
                 timeout=self.timeout,
             )
@@ -129,6 +131,12 @@ class WatchSensor(BaseSensorOperator):
                 "The trigger broke, or the triggerer could not load it: this package has to be installed "
                 "there too. Run the task again; the traceback above tells what happened."
             ) from skip.__cause__
+
+    def _longest_interval(self) -> float | None:
+        """Seconds up to which the intervals between two looks of the trigger grow, if they do."""
+        if not self.exponential_backoff:
+            return None
+        return float(self.max_wait.total_seconds() if self.max_wait else self.timeout)
 
     @contextmanager
     def _failing_as_a_poke(self) -> Iterator[None]:

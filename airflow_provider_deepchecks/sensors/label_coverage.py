@@ -30,7 +30,8 @@ class DeepchecksLabelCoverageSensor(WatchSensor):
     :param window_start: first sample time of the window: datetime or ISO 8601 text with an offset, None for
         the oldest sample (templated).
     :param window_end: end of the window, exclusive; None for no end (templated).
-    :param ratio: share of samples that must have a label, 0.0 to 1.0; None for the model's own ratio.
+    :param ratio: share of samples that must have a label, 0.0 to 1.0; None for the model's own ratio
+        (templated).
     :param deadline: when to stop waiting: datetime or ISO 8601 text; None for the model's own delay after the
         window (templated). A window without an end ends with the newest sample: while samples come, that
         deadline moves.
@@ -51,6 +52,7 @@ class DeepchecksLabelCoverageSensor(WatchSensor):
         "model_version",
         "window_start",
         "window_end",
+        "ratio",
         "deadline",
         "deepchecks_conn_id",
     )

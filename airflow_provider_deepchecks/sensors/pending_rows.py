@@ -38,7 +38,7 @@ DeepchecksLogBatchOperator` or of the labels operator), it waits until every row
     :param model_name: model to watch when no receipt is given (templated).
     :param model_version: version to watch, None for all of the model (templated).
     :param max_refused: rows that the server may refuse after its 200: a count (int) or a share of the rows
-        (float, 0.0 to 1.0).
+        (float, 0.0 to 1.0) (templated).
     :param verify: ``auto`` compares the sample ids themselves where the upload kept them (``ids_path``) and
         the receipt's window holds no more than 50,000 rows, and otherwise the number of rows in the window
         before and after; ``counts`` compares ids only where counts cannot decide; ``ids`` always, up to
@@ -57,7 +57,7 @@ DeepchecksLogBatchOperator` or of the labels operator), it waits until every row
     :raises DeepchecksError: what it can mend: stalled rows, a server that does not answer.
     """
 
-    template_fields = ("receipt", "model_name", "model_version", "deepchecks_conn_id")
+    template_fields = ("receipt", "model_name", "model_version", "max_refused", "deepchecks_conn_id")
     template_fields_renderers = {"receipt": "json"}
 
     def __init__(

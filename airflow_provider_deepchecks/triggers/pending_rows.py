@@ -35,6 +35,8 @@ class DeepchecksPendingRowsTrigger(BaseTrigger):
         :class:`~airflow_provider_deepchecks.delivery.proof.watch.Watch`.
     :param deepchecks_conn_id: Airflow connection.
     :param poll_interval: seconds between two looks.
+    :param longest_interval: each interval is twice as long as the one before, up to so many seconds; None:
+        they stay as they are.
     :param started_at: when the waiting began, epoch seconds.
     :param deadline: when to give up, epoch seconds.
     """
@@ -47,6 +49,7 @@ class DeepchecksPendingRowsTrigger(BaseTrigger):
         poll_interval: float,
         started_at: float,
         deadline: float,
+        longest_interval: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.watch = dict(watch)
@@ -54,6 +57,7 @@ class DeepchecksPendingRowsTrigger(BaseTrigger):
         self.poll_interval = poll_interval
         self.started_at = started_at
         self.deadline = deadline
+        self.longest_interval = longest_interval
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (
@@ -64,6 +68,7 @@ class DeepchecksPendingRowsTrigger(BaseTrigger):
                 "poll_interval": self.poll_interval,
                 "started_at": self.started_at,
                 "deadline": self.deadline,
+                "longest_interval": self.longest_interval,
             },
         )
 
@@ -75,10 +80,11 @@ class DeepchecksPendingRowsTrigger(BaseTrigger):
         try:
             looker = Looker(watch_from_dict(self.watch), storage_path)
             server = Server(self.deepchecks_conn_id)
+            interval, longest = self.poll_interval, self.longest_interval
             while True:
                 # The sensor has just looked itself, and a deadline is honoured to the second.
                 left = self.deadline - time.time()
-                await asyncio.sleep(max(0.0, min(self.poll_interval, left)))
+                await asyncio.sleep(max(0.0, min(interval, left)))
                 sighting = await server.look(looker, self.started_at)
                 if not sighting.waiting:
                     yield _event(sighting.to_dict())
@@ -87,8 +93,12 @@ class DeepchecksPendingRowsTrigger(BaseTrigger):
                 if time.time() >= self.deadline:
                     yield _event({"state": TIMEOUT, "message": sighting.message})
                     return
+                if longest is not None:
+                    interval = min(2 * interval, longest)
         except DeepchecksError as error:
-            yield _event(Sighting(Sighting.FAILED, str(error)).to_dict())
+            # A connection that cannot be read yet may be there for a retry.
+            state = Sighting.UNREACHABLE if error.retryable else Sighting.FAILED
+            yield _event(Sighting(state, str(error)).to_dict())
         except Exception as error:
             # Airflow's own word for a trigger that broke is one that soft_fail skips over.
             self.log.exception("A look ended in an error that nobody foresaw.")
@@ -104,12 +114,14 @@ def defer(
     poll_interval: float,
     started_at: float,
     timeout: float,
+    longest_interval: float | None = None,
 ) -> NoReturn:
     """Leave the worker, and come back to the task's ``execute_complete`` when what is watched is decided.
 
     :param task: the task that runs.
     :param started_at: when the waiting began, epoch seconds.
     :param timeout: seconds since then after which to give up.
+    :param longest_interval: as of the trigger.
     """
     task.defer(
         trigger=DeepchecksPendingRowsTrigger(
@@ -118,6 +130,7 @@ def defer(
             poll_interval=poll_interval,
             started_at=started_at,
             deadline=started_at + timeout,
+            longest_interval=longest_interval,
         ),
         method_name="execute_complete",
         timeout=timedelta(seconds=timeout + poll_interval + DEFER_BACKSTOP),

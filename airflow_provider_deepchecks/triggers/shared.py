@@ -9,13 +9,14 @@ its threads; and one answer about a model's versions serves all who ask for it w
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakValueDictionary
+
+from asgiref.sync import sync_to_async
 
 from airflow_provider_deepchecks.client.api import DeepchecksClient
 from airflow_provider_deepchecks.exceptions import (
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from airflow_provider_deepchecks.client.settings import ClientSettings
     from airflow_provider_deepchecks.client.types import ModelRef, VersionRef, VersionStatus
     from airflow_provider_deepchecks.delivery.proof.watch import Looker, Sighting
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -116,13 +119,12 @@ class Server:
 
         :param started_at: when the waiting began, epoch seconds.
         """
-        loop = asyncio.get_running_loop()
         if self._read_again:
-            self._client = await loop.run_in_executor(_pool, self._connect)
+            self._client = await _in_thread(_pool, self._connect)
         try:
             sighting = await self._look(looker, started_at)
         except DeepchecksAuthError:
-            refused, self._client = self._client, await loop.run_in_executor(_pool, self._connect)
+            refused, self._client = self._client, await _in_thread(_pool, self._connect)
             if self._client is refused:
                 raise
             sighting = await self._look(looker, started_at)
@@ -132,8 +134,7 @@ class Server:
     async def _look(self, looker: Looker, started_at: float) -> Sighting:
         client = self._client
         assert client is not None
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(client.pool, lambda: looker.look(client, time.time() - started_at))
+        return await _in_thread(client.pool, lambda: looker.look(client, time.time() - started_at))
 
     def _connect(self) -> SharedClient:
         try:
@@ -149,3 +150,10 @@ class Server:
             client = _clients.get(settings) or SharedClient(settings)
             _clients[settings] = client
         return client
+
+
+async def _in_thread(pool: ThreadPoolExecutor, function: Callable[[], T]) -> T:
+    """Call in a thread that knows its way back to this event loop: what asks Airflow 3.0 to 3.2 for a
+    connection goes back there, and from a loop of its own it breaks the triggerer.
+    """
+    return await sync_to_async(function, thread_sensitive=False, executor=pool)()

@@ -86,7 +86,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "bad_verify": ({"data": ROWS, "verify": "all"}, ["verify is 'all'"]),
     "bad_share": ({"data": ROWS, "max_refused": 1.5}, ["max_refused is 1.5"]),
     "bad_limit": ({"data": ROWS, "max_invalid_rows": -1}, ["max_invalid_rows=-1"]),
-    "limit_as_text": ({"data": ROWS, "max_refused": "{{ params.unknown }}"}, ["max_refused is '{{"]),
+    "limit_as_text": ({"data": ROWS, "max_refused": "{{ 5 }}"}, ["max_refused is '5'"]),
     "no_limit": ({"data": ROWS, "max_refused": None}, ["max_refused is None"]),
     "seconds_as_text": ({"data": ROWS, "lost_after": "300"}, ["lost_after='300'", "seconds"]),
     "endless": ({"data": ROWS, "wait_timeout": float("inf")}, ["wait_timeout=inf", "1,000,000,000"]),
@@ -140,6 +140,10 @@ SETTINGS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "no_path": (
         {"data": ROWS, "on_invalid_rows": "quarantine", "quarantine_path": 5},
         ["quarantine_path= is int"],
+    ),
+    "no_name_of_a_connection": (
+        {"data": ROWS, "status_table": "s", "status_conn_id": 5},
+        ["status_conn_id= is int"],
     ),
     "no_path_of_a_checkpoint": ({"data": ROWS, "checkpoint_path": 5}, ["checkpoint_path= is int"]),
     "folder_for_bad_rows": (

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from airflow.providers.common.compat.sdk import task
 
 from airflow_provider_deepchecks.delivery.proof.watch import Sighting
 from airflow_provider_deepchecks.exceptions import DeepchecksServerError
@@ -73,6 +75,37 @@ def test_sensor(queue_server, tmp_path, caplog, max_refused):
         assert ran.states[mode] == ("success" if max_refused else "failed"), ran.errors
         assert kept(tmp_path / f"bad-errors-{mode}.parquet") == [f"s{number:05d}" for number in range(4)]
     assert caplog.text.count("The server refused 4 rows: Got future timestamp") == len(MODES)
+
+
+def test_mapped_tasks_that_share_a_path_keep_their_lists_apart(queue_server, tmp_path):
+    """No task sets a row aside, so that one path does for all; then the server refuses some of each."""
+    queue_server.pause_consumer()
+    parts = [make_rows(1, first=number) for number in range(2)]
+    paths = [tmp_path / f"{number}.jsonl" for number in range(2)]
+    for path, rows in zip(paths, parts, strict=True):
+        path.write_text(json.dumps(rows[0]))
+    with new_dag() as dag:
+        upload = DeepchecksLogBatchOperator.partial(
+            task_id="upload", quarantine_path=str(tmp_path / "bad.parquet"), **TARGET
+        ).expand(data=list(map(str, paths)))
+
+        @task
+        def refuse() -> None:
+            queue_server.lose_next_poll()
+            queue_server.resume_consumer()
+            queue_server.wait_until_idle()
+            for (row,) in parts:
+                bad = {"_dc_sample_id": row["id"], "_dc_time": row["t"], "_dc_prediction": "x", "x": 1.0}
+                queue_server.call("POST", "/model-versions/1/data", [bad])
+
+        sensor = DeepchecksPendingRowsSensor.partial(
+            task_id="sensor", max_refused=1, poke_interval=0.3, timeout=60
+        ).expand(receipt=upload.output)
+        upload >> refuse() >> sensor
+    ran = run_dag(dag)
+    assert ran.state == "success", ran.errors
+    for number in range(2):
+        assert kept(tmp_path / f"bad-errors-{number}.parquet") == [f"s{number:05d}"]
 
 
 def test_without_a_quarantine_only_the_log_tells(queue_server, tmp_path, monkeypatch, caplog):

@@ -19,7 +19,9 @@ import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath, task
 
 from airflow_provider_deepchecks.operators.log_batch import DeepchecksLogBatchOperator
-from tests.operators.conftest import TARGET, make_rows
+from airflow_provider_deepchecks.operators.log_labels import DeepchecksLogLabelsOperator
+from airflow_provider_deepchecks.sensors.label_coverage import DeepchecksLabelCoverageSensor
+from tests.operators.conftest import LABELS, TARGET, make_rows
 from tests.runs import DAY, new_dag, run_dag
 
 if TYPE_CHECKING:
@@ -117,6 +119,12 @@ def test_output_of_tasks(server, tmp_path):
             "mapped": part.expand(number=numbers()),
         }
         sources["list_of_outputs"] = [sources["place"]]
+
+        @task
+        def column(name: str) -> list[Any]:
+            return [row[name] for row in ROWS]
+
+        sources["columns"] = {name: column(name) for name in ROWS[0]}
         for name, data in sources.items():
             DeepchecksLogBatchOperator(task_id=f"upload_{name}", data=data, **TARGET)
     ran = run_dag(dag)
@@ -331,17 +339,49 @@ def test_sample_ids_and_columns_are_templates(server):
     assert server.stored("m", "v1")["s00002"]["x"] == 1
 
 
-def test_paths_that_render_empty_are_not_given(server, tmp_path, monkeypatch):
+def test_settings_that_render_empty_are_not_given(server, tmp_path, monkeypatch):
     """As of a parameter that a run may leave empty."""
     monkeypatch.chdir(tmp_path)
-    paths = dict.fromkeys(("ids_path", "quarantine_path", "checkpoint_path"), "{{ params.path }}")
-    with new_dag(params={"path": ""}) as dag:
-        DeepchecksLogBatchOperator(task_id="upload", data=ROWS, **paths, **TARGET)
+    paths, connections = ("ids_path", "quarantine_path", "checkpoint_path"), ("data", "status", "sql")
+    settings = (*paths, *(f"{name}_conn_id" for name in connections))
+    empty = dict.fromkeys(settings, "{{ params.none }}")
+    with new_dag(params={"none": ""}) as dag:
+        DeepchecksLogBatchOperator(task_id="upload", data=ROWS, **empty, **TARGET)
+        labels = DeepchecksLogLabelsOperator(
+            task_id="labels", data=[{"id": "s00000", "y": 1.0}], model_version="{{ params.none }}", **LABELS
+        )
+        sensor = DeepchecksLabelCoverageSensor(
+            task_id="sensor", model_name="m", model_version="{{ params.none }}", ratio=0.1
+        )
+        dag.get_task("upload") >> labels >> sensor
     ran = run_dag(dag)
     assert ran.state == "success", ran.errors
     receipt = ran.results["upload"]
     assert (receipt["ids_path"], receipt["quarantine_path"], receipt["errors_path"]) == (None, None, None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rules_for_rows_are_templates(server, tmp_path):
+    """A run by hand may let go what the nightly one may not."""
+    rules = {"invalid": "quarantine", "late": "send", "most": 1}
+    with new_dag(params=rules) as dag:
+        dag.render_template_as_native_obj = True
+        DeepchecksLogBatchOperator(task_id="upload", data=make_rows(1, prefix="later", first=60), **TARGET)
+        rerun = DeepchecksLogBatchOperator(
+            task_id="rerun",
+            data=[*ROWS, {**ROWS[0], "id": "bad", "t": None}],
+            on_invalid_rows="{{ params.invalid }}",
+            on_late_rows="{{ params.late }}",
+            max_invalid_rows="{{ params.most }}",
+            max_refused="{{ params.most }}",
+            quarantine_path=str(tmp_path / "bad.parquet"),
+            wait_for_ingestion=True,
+            **TARGET,
+        )
+        dag.get_task("upload") >> rerun
+    ran = run_dag(dag)
+    assert ran.state == "success", ran.errors
+    assert (ran.results["rerun"]["stored"], ran.results["rerun"]["quarantined"]) == (3, 1)
 
 
 def unstable() -> Callable[[], Any]:

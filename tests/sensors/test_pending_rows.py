@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    TaskDeferred,
     task,
 )
 
@@ -206,8 +207,8 @@ def test_wrong_arguments(server):
         "polls_as_text": ({"model_name": "m", "quiet_polls": "3"}, "quiet_polls='3'"),
         "seconds": ({"model_name": "m", "stall_after": "900"}, "stall_after='900'"),
         "limit": ({"receipt": receipt, "max_refused": -1}, "max_refused is -1"),
-        "limit_as_text": ({"receipt": receipt, "max_refused": "{{ params.x }}"}, "max_refused is '{{"),
-        "no_number": ({"receipt": receipt, "max_refused": float("nan")}, "max_refused is nan"),
+        "limit_as_text": ({"receipt": receipt, "max_refused": "{{ 5 }}"}, "max_refused is '5'"),
+        "no_number": ({"receipt": receipt, "max_refused": True}, "max_refused is True"),
         "lost": ({"receipt": receipt, "lost_after": "300"}, "lost_after='300'"),
         "verify": ({"receipt": receipt, "verify": "all"}, "verify is 'all'"),
         "model": ({"model_name": "mm"}, "'m'"),
@@ -311,6 +312,24 @@ def test_first_look_can_be_enough(server):
     ran = wait({"sensor": {"receipt": receipt, "deferrable": True}}, poke_interval=600, timeout=3600)
     assert ran.state == "success"
     assert time.monotonic() - before < 300
+
+
+@pytest.mark.parametrize(
+    ("more", "longest"),
+    [
+        ({}, None),
+        ({"exponential_backoff": True}, 3600.0),
+        ({"exponential_backoff": True, "max_wait": 600}, 600.0),
+    ],
+)
+def test_exponential_backoff_in_the_triggerer(server, more, longest):
+    sensor = DeepchecksPendingRowsSensor(
+        task_id="s", model_name="m", poke_interval=7, timeout=3600, deferrable=True, **more
+    )
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute({})
+    trigger = deferred.value.trigger
+    assert (trigger.poll_interval, trigger.longest_interval) == (7.0, longest)
 
 
 def test_config_error_is_a_value_error():

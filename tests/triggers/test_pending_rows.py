@@ -12,9 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 
 from airflow_provider_deepchecks.client.settings import ClientSettings
-from airflow_provider_deepchecks.delivery.proof.watch import CoverageWatch, QuietWatch
+from airflow_provider_deepchecks.delivery.proof.settlement import State
+from airflow_provider_deepchecks.delivery.proof.watch import CoverageWatch, QuietWatch, Sighting
 from airflow_provider_deepchecks.exceptions import DeepchecksConnectionError, DeepchecksServerError
 from airflow_provider_deepchecks.hooks.deepchecks import DeepchecksHook
 from airflow_provider_deepchecks.sensors.pending_rows import DeepchecksPendingRowsSensor
@@ -109,20 +111,52 @@ def test_deadline_before_the_next_poll(model):
 
 
 @pytest.mark.parametrize(
-    ("watch", "conn_id", "told"),
-    [
-        ({**QUIET, "model": "mm"}, "deepchecks_default", "no model 'mm'"),
-        (QUIET, "nowhere", "deepchecks_conn_id='nowhere'"),
-        ({"kind": "strange"}, "deepchecks_default", "Unknown kind of watch"),
-    ],
+    ("watch", "told"),
+    [({**QUIET, "model": "mm"}, "no model 'mm'"), ({"kind": "strange"}, "Unknown kind of watch")],
 )
-def test_what_waiting_cannot_mend(model, airflow_db, watch, conn_id, told):
-    sighting = read_event(run(trigger(watch, conn_id=conn_id)))
+def test_what_waiting_cannot_mend(model, watch, told):
+    sighting = read_event(run(trigger(watch)))
     assert sighting is not None
     error = sighting.error()
     assert error is not None
     assert told in str(error)
     assert not error.retryable
+
+
+def test_unknown_connection_is_left_to_retries(airflow_db):
+    """Airflow says the same when what keeps its connections is away."""
+    sighting = read_event(run(trigger(conn_id="nowhere")))
+    assert sighting is not None
+    error = sighting.error()
+    assert error is not None
+    assert "deepchecks_conn_id='nowhere'" in str(error)
+    assert error.retryable
+
+
+def test_threads_know_their_way_back_to_the_loop(model, monkeypatch):
+    """A triggerer of Airflow 3.0 to 3.2 asks for connections there, and breaks when it is asked elsewhere."""
+    loops: list[Any] = []
+
+    async def ask() -> None:
+        loops.append(asyncio.get_running_loop())
+
+    def asking(function: Any) -> Any:
+        def asked(*arguments: Any) -> Any:
+            async_to_sync(ask)()
+            return function(*arguments)
+
+        return asked
+
+    monkeypatch.setattr(DeepchecksHook, "get_connection", staticmethod(asking(DeepchecksHook.get_connection)))
+    monkeypatch.setattr(QuietWatch, "look", asking(QuietWatch.look))
+
+    async def event() -> Any:
+        return asyncio.get_running_loop(), await anext(trigger().run())
+
+    loop, found = asyncio.run(event())
+    assert found.payload["state"] == "settled"
+    assert len(loops) >= 2
+    assert set(loops) == {loop}
 
 
 def test_what_nobody_foresaw_is_no_skip(model):
@@ -139,6 +173,21 @@ def test_coverage(model):
     assert sighting is not None
     assert "0 of 0 rows" in sighting.message
     assert sighting.error() is not None
+
+
+def test_intervals_grow(monkeypatch, model):
+    looks = iter([State.WAITING] * 4 + [State.SETTLED])
+    monkeypatch.setattr(QuietWatch, "look", lambda *_: Sighting(next(looks), "a look"))
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    growing = trigger(seconds=600)
+    growing.longest_interval = 0.5
+    assert run(growing)["state"] == "settled"
+    assert slept == [0.1, 0.2, 0.4, 0.5, 0.5]
 
 
 def test_triggers_share_calls(model):

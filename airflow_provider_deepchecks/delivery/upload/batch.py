@@ -28,7 +28,6 @@ from airflow_provider_deepchecks.records.checks.schema import RecordSchema
 from airflow_provider_deepchecks.records.chunks.chunker import Chunk, ChunkSizer, chunks
 from airflow_provider_deepchecks.records.intake import BadRowRules, Intake
 from airflow_provider_deepchecks.records.order import in_time_order
-from airflow_provider_deepchecks.records.quarantine import beside
 from airflow_provider_deepchecks.records.report import CheckReport, check_limit, too_many
 from airflow_provider_deepchecks.records.set_aside import SetAside
 
@@ -191,7 +190,7 @@ class Job:
                 reasons=receipt.reasons,
             )
         if batch.bad_rows.quarantine_path is not None:
-            receipt = replace(receipt, errors_path=str(beside(batch.bad_rows.quarantine_path, "errors")))
+            receipt = replace(receipt, errors_path=str(batch.bad_rows.errors_path()))
         log.info("%s.", receipt.summary())
         return receipt
 
