@@ -4,12 +4,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Any
+
 
 def is_limit(limit: object) -> bool:
     """Whether a value is a count of rows or a share of them."""
     if isinstance(limit, float):
         return 0 <= limit <= 1
     return isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0
+
+
+def as_number(limit: Any) -> Any:
+    """A limit that a template rendered as text, as the number it is; anything else unchanged."""
+    if isinstance(limit, str):
+        for kind in (int, float):
+            with suppress(ValueError):
+                return kind(limit)
+    return limit
 
 
 def rows_allowed(limit: int | float, rows: int) -> int:

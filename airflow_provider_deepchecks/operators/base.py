@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator, conf
 
+from airflow_provider_deepchecks.allowance import as_number
 from airflow_provider_deepchecks.exceptions import (
     DeepchecksConfigError,
     DeepchecksError,
@@ -221,7 +222,7 @@ class UploadOperator(BaseOperator):
         from airflow_provider_deepchecks.delivery.proof.settlement import SettlementRules
 
         return SettlementRules(
-            max_refused=self.max_refused,
+            max_refused=as_number(self.max_refused),
             lost_after=self.lost_after,
             stall_after=self.stall_after,
             verify=self.verify,
@@ -345,7 +346,7 @@ class UploadOperator(BaseOperator):
                 ),
                 on_invalid=self.on_invalid_rows,
                 on_late=self.on_late_rows,
-                max_invalid=self.max_invalid_rows,
+                max_invalid=as_number(self.max_invalid_rows),
                 quarantine_path=storage_path(self.quarantine_path or None),
             ),
             checkpoint=checkpoint,

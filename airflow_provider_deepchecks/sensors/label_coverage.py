@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_deepchecks.allowance import as_number
 from airflow_provider_deepchecks.exceptions import DeepchecksConfigError
 from airflow_provider_deepchecks.moments import moment
 from airflow_provider_deepchecks.sensors.base import WatchSensor
@@ -81,7 +82,7 @@ class DeepchecksLabelCoverageSensor(WatchSensor):
     def watch(self) -> Watch:
         from airflow_provider_deepchecks.delivery.proof.watch import CoverageWatch
 
-        ratio = self.ratio
+        ratio = as_number(self.ratio)
         if ratio is not None and not (isinstance(ratio, int | float) and 0 <= ratio <= 1):
             raise DeepchecksConfigError(f"ratio is {ratio!r}; it is a share of the samples, 0.0 to 1.0.")
         start, end = _epoch("window_start", self.window_start), _epoch("window_end", self.window_end)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_provider_deepchecks.allowance import as_number
 from airflow_provider_deepchecks.exceptions import DeepchecksConfigError, DeepchecksError
 from airflow_provider_deepchecks.operators.write_back import status_table_of
 from airflow_provider_deepchecks.sensors.base import WatchSensor
@@ -109,7 +110,7 @@ DeepchecksLogBatchOperator` or of the labels operator), it waits until every row
         if isinstance(polls, bool) or not isinstance(polls, int) or polls < 1:
             raise DeepchecksConfigError(f"quiet_polls={polls!r}; it is a number of polls, at least 1.")
         rules = SettlementRules(
-            max_refused=self.max_refused,
+            max_refused=as_number(self.max_refused),
             lost_after=self.lost_after,
             stall_after=self.stall_after,
             verify=self.verify,

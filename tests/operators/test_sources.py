@@ -361,11 +361,12 @@ def test_settings_that_render_empty_are_not_given(server, tmp_path, monkeypatch)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_rules_for_rows_are_templates(server, tmp_path):
+@pytest.mark.parametrize("native", [True, False])
+def test_rules_for_rows_are_templates(server, tmp_path, native):
     """A run by hand may let go what the nightly one may not."""
     rules = {"invalid": "quarantine", "late": "send", "most": 1}
     with new_dag(params=rules) as dag:
-        dag.render_template_as_native_obj = True
+        dag.render_template_as_native_obj = native
         DeepchecksLogBatchOperator(task_id="upload", data=make_rows(1, prefix="later", first=60), **TARGET)
         rerun = DeepchecksLogBatchOperator(
             task_id="rerun",

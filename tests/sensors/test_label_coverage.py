@@ -121,7 +121,7 @@ def test_model_says_how_long_to_wait(server):
 def test_wrong_arguments(server):
     wrong = {
         "ratio": ({"ratio": 1.5}, "ratio is 1.5"),
-        "ratio_as_text": ({"ratio": "{{ 0.5 }}"}, "ratio is '0.5'"),
+        "ratio_as_text": ({"ratio": "{{ 'half' }}"}, "ratio is 'half'"),
         "no_window": ({"window_start": DAY, "window_end": DAY}, "no sample is in that window"),
         "end": ({"window_end": 20260102}, "window_end=20260102 is int"),
         "start": ({"window_start": "tomorrow"}, "window_start='tomorrow'"),
