@@ -9,6 +9,7 @@ import json
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from airflow_provider_deepchecks.delivery.proof.watch import CoverageWatch, Quie
 from airflow_provider_deepchecks.exceptions import DeepchecksConnectionError, DeepchecksServerError
 from airflow_provider_deepchecks.hooks.deepchecks import DeepchecksHook
 from airflow_provider_deepchecks.sensors.pending_rows import DeepchecksPendingRowsSensor
+from airflow_provider_deepchecks.triggers import pending_rows as module
 from airflow_provider_deepchecks.triggers import shared
 from airflow_provider_deepchecks.triggers.pending_rows import (
     TIMEOUT,
@@ -183,7 +185,8 @@ def test_intervals_grow(monkeypatch, model):
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    monkeypatch.setattr(asyncio, "sleep", sleep)
+    # Of the trigger alone: the stand-in sleeps by the same function, in a thread of this process.
+    monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=sleep))
     growing = trigger(seconds=600)
     growing.longest_interval = 0.5
     assert run(growing)["state"] == "settled"
