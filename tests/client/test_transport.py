@@ -411,7 +411,7 @@ def test_unusable_ca_file_is_named_before_anything_is_sent(transport, tmp_path, 
 
 
 def test_directory_of_ca_files(transport, tmp_path):
-    transport("https://127.0.0.1:9", verify=str(tmp_path))
+    assert transport("https://127.0.0.1:9", verify=str(tmp_path)).settings.verify == str(tmp_path)
 
 
 # -- what comes back ---------------------------------------------------------------------------------------

@@ -45,28 +45,6 @@ class Quoted(Protocol):
         ...
 
 
-class Readable(Protocol):
-    """Anything to read bytes from."""
-
-    def read(self, size: int = -1) -> bytes:
-        """Read so many bytes, fewer only at the end."""
-        ...
-
-
-class PairedQuotes:
-    """Text in which quotes are only written in pairs, as databases write it."""
-
-    def __init__(self, stream: Readable) -> None:
-        self.inside = False
-        self._stream = stream
-
-    def read(self, size: int = -1) -> bytes:
-        """See :class:`Quoted`."""
-        text = self._stream.read(size)
-        self.inside ^= bool(text.count(b'"') % 2)
-        return text
-
-
 class CsvBlocks:
     """A file that Arrow reads in blocks of :data:`BLOCK_BYTES`, in each of which a row ends, and none of
     which ends between the two characters of a line break.

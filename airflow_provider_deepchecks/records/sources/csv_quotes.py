@@ -8,6 +8,7 @@ text, and so is one in the middle of a field that began without.
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from airflow_provider_deepchecks.records.reasons import Mask
 
 _QUOTE = ord('"')
-#: What some programs write before text in UTF-8.
-BOM = b"\xef\xbb\xbf"
 
 
 class QuoteGuard:
@@ -57,7 +56,7 @@ class QuoteGuard:
         """
         text: bytes = self._stream.read(size)
         while self._first and text:
-            kept = self._without_empty_lines(text.removeprefix(BOM))
+            kept = self._without_empty_lines(text.removeprefix(BOM_UTF8))
             self._first = not kept
             text = kept or self._stream.read(size)
         if text:

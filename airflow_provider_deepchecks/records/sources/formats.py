@@ -8,6 +8,7 @@ import csv
 import io
 import os
 import re
+from codecs import BOM_UTF8
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,7 +22,7 @@ from airflow_provider_deepchecks.records.sources.csv_blocks import (
     CsvBlocks,
     bounded_rows,
 )
-from airflow_provider_deepchecks.records.sources.csv_quotes import BOM, QuoteGuard
+from airflow_provider_deepchecks.records.sources.csv_quotes import QuoteGuard
 from airflow_provider_deepchecks.records.sources.ipc_ends import MAGIC, WatchedStream, is_footer, is_one_file
 from airflow_provider_deepchecks.records.sources.json_numbers import LongIntegers
 
@@ -376,10 +377,10 @@ def _line_blocks(stream: Any) -> Iterator[bytes]:
             if len(rest) > ROW_BYTES:
                 raise DeepchecksSourceError(f"A line of more than {ROW_BYTES:,} bytes; is this JSON lines?")
             continue
-        block, rest = (rest + data[:end]).removeprefix(BOM), data[end:]
+        block, rest = (rest + data[:end]).removeprefix(BOM_UTF8), data[end:]
         if block.strip():
             yield block
-    rest = rest.removeprefix(BOM)
+    rest = rest.removeprefix(BOM_UTF8)
     if rest.strip():
         yield rest
 

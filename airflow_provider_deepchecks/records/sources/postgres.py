@@ -17,12 +17,7 @@ import pyarrow as pa
 from airflow_provider_deepchecks.exceptions import DeepchecksSourceError
 from airflow_provider_deepchecks.records.batches import no_rows, unique_names
 from airflow_provider_deepchecks.records.casts.objects import ANY_DECIMAL, NAIVE_TIME, UTC_TIME
-from airflow_provider_deepchecks.records.sources.csv_blocks import (
-    ROW_BYTES,
-    CsvBlocks,
-    PairedQuotes,
-    bounded_rows,
-)
+from airflow_provider_deepchecks.records.sources.csv_blocks import ROW_BYTES, CsvBlocks, bounded_rows
 from airflow_provider_deepchecks.records.sources.cursors import Batches, Statement, close_quietly, execute
 from airflow_provider_deepchecks.records.sources.postgres_drivers import Psycopg2, Psycopg3
 from airflow_provider_deepchecks.records.sources.postgres_values import Lists, batches, numbers, times
@@ -183,6 +178,20 @@ def read_by_cursor(driver: Driver, statement: Statement) -> Batches:
 
 
 # -- CSV -----------------------------------------------------------------------------------------------------
+
+
+class PairedQuotes:
+    """The text of a COPY, which has quotes only in pairs."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.inside = False
+        self._stream = stream
+
+    def read(self, size: int = -1) -> bytes:
+        """Read so many bytes, fewer only at the end."""
+        text = self._stream.read(size)
+        self.inside ^= bool(text.count(b'"') % 2)
+        return text
 
 
 def _parsed(stream: Stream, columns: list[Column]) -> Iterator[pa.RecordBatch]:

@@ -445,6 +445,17 @@ def test_a_refused_label_of_another_run_is_not_ours(
         assert "s0: Got duplicate label" in refused.message
 
 
+def never_through(client: DeepchecksClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other runs send as fast as the consumer works."""
+    statuses = client.version_statuses
+
+    def at_work(model_id: int) -> Any:
+        now = client.server_now()
+        return [replace(status, pending_rows=9, last_update=now) for status in statuses(model_id)]
+
+    monkeypatch.setattr(client, "version_statuses", at_work)
+
+
 def test_rows_of_others_do_not_make_up_for_refused_ones_of_a_busy_server(
     queue: LocalServer, queue_client: DeepchecksClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -455,13 +466,7 @@ def test_rows_of_others_do_not_make_up_for_refused_ones_of_a_busy_server(
         stream(rows(2, prefix="other", start=now - timedelta(minutes=30)))
     )
     queue.wait_until_idle()
-    statuses = queue_client.version_statuses
-
-    def at_work(model_id: int) -> Any:
-        now = queue_client.server_now()
-        return [replace(status, pending_rows=9, last_update=now) for status in statuses(model_id)]
-
-    monkeypatch.setattr(queue_client, "version_statuses", at_work)
+    never_through(queue_client, monkeypatch)
     asked = look(queue_client, receipt, RULES)
     assert (asked.state, asked.needs_ids, asked.receipt.refused) == (State.WAITING, True, 2)
 
@@ -469,17 +474,10 @@ def test_rows_of_others_do_not_make_up_for_refused_ones_of_a_busy_server(
 def test_refused_rows_are_told_though_the_consumer_is_never_through(
     queue: LocalServer, queue_client: DeepchecksClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Other runs send as fast as it works."""
     late = rows(2, first=8, start=START.now(START.tzinfo) + timedelta(days=1))
     receipt = uploader(queue_client, FastClock(queue)).run(stream(rows(8), late))
     queue.wait_until_idle()
-    statuses = queue_client.version_statuses
-
-    def at_work(model_id: int) -> Any:
-        now = queue_client.server_now()
-        return [replace(status, pending_rows=9, last_update=now) for status in statuses(model_id)]
-
-    monkeypatch.setattr(queue_client, "version_statuses", at_work)
+    never_through(queue_client, monkeypatch)
     assert look(queue_client, receipt, RULES).state is State.WAITING
     wait(queue, queue_client, 301)
     refused = look(queue_client, receipt, RULES)

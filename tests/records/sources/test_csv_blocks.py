@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_deepchecks.exceptions import DeepchecksSourceError
 from airflow_provider_deepchecks.records.sources import csv_blocks, formats
-from airflow_provider_deepchecks.records.sources.csv_blocks import CsvBlocks, PairedQuotes, row_ends
+from airflow_provider_deepchecks.records.sources.csv_blocks import CsvBlocks, row_ends
+from airflow_provider_deepchecks.records.sources.csv_quotes import QuoteGuard
 from airflow_provider_deepchecks.records.sources.source import open_files
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def test_a_block_of_quotes_is_followed_in_one_go() -> None:
 def test_blocks_are_small_but_for_long_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 8)
     text = b"a,b\n1,2\n3,4\n" + b'5,"' + b"x\n" * 20 + b'"\n7,8\n'
-    blocks = CsvBlocks(PairedQuotes(io.BytesIO(text)))
+    blocks = CsvBlocks(QuoteGuard(io.BytesIO(text), "rows.csv", ","))
     read = list(iter(lambda: blocks.read(1000), b""))
     assert b"".join(read) == text
     assert [len(block) for block in read] == [8, 8, 45]
